@@ -1,0 +1,1 @@
+"""One home: devices, forecast, plan, control, and what its people see."""

@@ -1,0 +1,1 @@
+"""What the battery is told, and by whom."""

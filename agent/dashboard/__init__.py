@@ -1,0 +1,1 @@
+"""What a person sees: the home's own MQTT topics, the page, the terminal."""

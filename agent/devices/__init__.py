@@ -1,0 +1,1 @@
+"""Devices of one home: profiles, registers, SunSpec, Modbus links, the poller."""

@@ -1,0 +1,1 @@
+"""What the home will use and produce."""

@@ -1,0 +1,1 @@
+"""The home's convex program and what it wants to trade."""

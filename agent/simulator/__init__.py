@@ -1,0 +1,1 @@
+"""Simulated homes behind real Modbus servers."""

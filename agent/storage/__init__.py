@@ -1,0 +1,1 @@
+"""What one home remembers, in SQLite."""

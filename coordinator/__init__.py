@@ -1,0 +1,1 @@
+"""Between homes: messages, negotiation, contracts, settlement. Knows nothing of any device."""
