@@ -1,0 +1,214 @@
+"""A home's own MQTT broker, and the one that runs inside this process (amqtt, for the demo, tests and a first try).
+
+`mosquitto.py` has the one for real homes and `open_broker`, which chooses.
+"""
+
+import asyncio
+import hmac
+import importlib.metadata
+import logging
+import secrets
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from hashlib import blake2b
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from coordinator.broker_settings import (
+    BrokerKind,
+    BrokerSettings,
+    BrokerUser,
+    check_users,
+    home_users,
+    load_broker_settings,
+)
+from coordinator.errors import ConfigError
+from coordinator.mqtt_topics import covers
+
+if TYPE_CHECKING:
+    from coordinator.amqtt_broker import CuredBroker
+
+__all__ = [
+    "Access",
+    "Broker",
+    "BrokerBase",
+    "BrokerKind",
+    "BrokerSettings",
+    "BrokerUser",
+    "EmbeddedBroker",
+    "home_users",
+    "load_broker_settings",
+]
+
+_AMQTT_CHECKED = (0, 12)
+_AMQTT_CURE = (
+    "pip install 'commonwatt[broker]', or install the Debian package mosquitto and use broker kind 'mosquitto'"
+)
+_START_S = 15.0
+_STOP_S = 15.0
+
+
+class Broker(Protocol):
+    """A broker of one home. `start` and `stop` block for as long as it takes; `async with` does the same in a thread."""
+
+    kind: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves at the moment."""
+        ...
+
+    def start(self) -> None:
+        """Serve; after a stop or a crash again on the same port.
+
+        Raises:
+            ConfigError: If it cannot; names the cause and the cure.
+        """
+        ...
+
+    def stop(self) -> None: ...
+
+    async def __aenter__(self) -> "Broker": ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class BrokerBase:
+    """What both brokers share: the address, and `async with` over the blocking `start` and `stop`."""
+
+    def __init__(self, host: str, port: int, users: Sequence[BrokerUser]) -> None:
+        check_users(tuple(users))
+        self.host = host
+        self.port = port
+        self.users = tuple(users)
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://{self.host}:{self.port}"
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> "BrokerBase":
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+
+class Access:
+    """Who may do what. Keeps no password: only keyed hashes, with a key that lives as long as the process."""
+
+    def __init__(self, users: Sequence[BrokerUser]) -> None:
+        self._key = secrets.token_bytes(32)
+        self._hashes = {user.name: self._hash(user.secret() or "") for user in users}
+        self._publish = {user.name: user.publish for user in users}
+        self._subscribe = {user.name: user.subscribe for user in users}
+
+    def _hash(self, password: str) -> bytes:
+        return blake2b(password.encode(), key=self._key).digest()
+
+    def login(self, name: str | None, password: str | None) -> bool:
+        """Return whether name and password belong together, in a time that tells nothing about either."""
+        expected = self._hashes.get(name or "", bytes(64))
+        return hmac.compare_digest(self._hash(password or ""), expected)
+
+    def may_publish(self, name: str | None, topic: str) -> bool:
+        return any(covers(allowed, topic) for allowed in self._publish.get(name or "", ()))
+
+    def may_read(self, name: str | None, topic_or_filter: str) -> bool:
+        """Return whether all that a topic or filter matches may be read."""
+        return any(covers(allowed, topic_or_filter) for allowed in self._subscribe.get(name or "", ()))
+
+
+class EmbeddedBroker(BrokerBase):
+    """amqtt in a thread of this process, with the cures of `amqtt_broker.py`. Nothing survives its end."""
+
+    kind = "embedded"
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, users: Sequence[BrokerUser] = ()) -> None:
+        super().__init__(host, port, users)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Serve from a new thread; returns when clients can connect.
+
+        Raises:
+            ConfigError: If amqtt is missing, a password file cannot be read, or the port is taken.
+        """
+        if self.alive:
+            return
+        broker_class, access = _cured_broker(), Access(self.users)
+        ready: Future[int] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(broker_class, access, ready)), name="embedded-broker", daemon=True
+        )
+        self._thread.start()
+        try:
+            self.port = ready.result(timeout=_START_S)
+        except Exception as error:
+            self._thread.join(timeout=_STOP_S)
+            cause = error.__cause__ or error
+            raise ConfigError(
+                f"broker cannot listen on {self.host}:{self.port}: {cause}: choose another port"
+            ) from error
+
+    def stop(self) -> None:
+        if self._thread is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(timeout=_STOP_S)
+        self._thread = None
+
+    async def _serve(self, broker_class: "type[CuredBroker]", access: Access, ready: "Future[int]") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        broker = broker_class(self.host, self.port, access)
+        try:
+            await broker.start()
+        except Exception as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(broker.port)
+        await self._stopping.wait()
+        await broker.shutdown()
+
+
+def _cured_broker() -> "type[CuredBroker]":
+    """Import amqtt, which is an optional part.
+
+    Raises:
+        ConfigError: If it is missing, or of a version whose insides the cures were not checked against.
+    """
+    try:
+        version = importlib.metadata.version("amqtt")
+        major_minor = tuple(int(part) for part in version.split(".")[:2])
+        if major_minor != _AMQTT_CHECKED:
+            raise ConfigError(f"the embedded broker does not work with amqtt {version}: {_AMQTT_CURE}")
+        from coordinator.amqtt_broker import CuredBroker
+    except ImportError as error:
+        raise ConfigError(f"the embedded broker needs amqtt, which is not installed: {_AMQTT_CURE}") from error
+    # amqtt writes a line or a traceback for every client that goes away; what an owner must know, we log ourselves.
+    for name, level in (("amqtt", logging.CRITICAL), ("transitions", logging.WARNING)):
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(level)
+    return CuredBroker

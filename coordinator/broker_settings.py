@@ -1,0 +1,112 @@
+"""A broker's settings: where it listens, who may come in, and what each may read and write."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from coordinator.errors import ConfigError
+from coordinator.links import Credentials, Filter, UserName
+from coordinator.mqtt_topics import direct_topic, pub_topic
+
+BrokerKind = Literal["auto", "mosquitto", "embedded"]
+
+PACKET_MAX_BYTES = 512 * 1024
+"""Well above everything we send: a broker that closes on a packet gets it again at every reconnect."""
+CONNECTIONS_MAX = 256
+
+
+class BrokerUser(Credentials):
+    """Who may connect. Nobody gets in without a password, and nothing is allowed that is not listed."""
+
+    name: UserName
+    publish: tuple[Filter, ...] = ()
+    subscribe: tuple[Filter, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_password(self) -> "BrokerUser":
+        if self.password_file is None and (self.password is None or not self.password.get_secret_value()):
+            raise ValueError(f"user {self.name!r} has no password: give password or password_file")
+        return self
+
+
+class BrokerSettings(BaseModel):
+    """The file of `commonwatt broker --config FILE`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: BrokerKind = "auto"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 1883
+    """0 takes any free port."""
+    users: tuple[BrokerUser, ...]
+    data_dir: Path | None = None
+    """Where Mosquitto keeps retained messages over a restart; None keeps nothing."""
+
+    @model_validator(mode="after")
+    def _distinct_users(self) -> "BrokerSettings":
+        check_users(self.users)
+        return self
+
+
+def check_users(users: tuple[BrokerUser, ...]) -> None:
+    """Refuse two users of one name: which of the two rules would hold is the broker's secret.
+
+    Raises:
+        ValueError: If a name occurs twice.
+    """
+    names = [user.name for user in users]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"users named twice: {', '.join(sorted(twice))}")
+
+
+def home_users(community: str, home: str, owner_password: str, peers: Mapping[str, str]) -> tuple[BrokerUser, ...]:
+    """Return the users of a home's own broker: its owner may do everything, each peer may read what is meant for it.
+
+    Args:
+        community: Id of the community.
+        home: Id of the home.
+        peers: Password by id of the peer; the id is the user name.
+    """
+    owner = BrokerUser(name="owner", password=SecretStr(owner_password), publish=("#",), subscribe=("#",))
+    readers = (
+        BrokerUser(
+            name=peer,
+            password=SecretStr(password),
+            subscribe=(pub_topic(community, home), direct_topic(community, home, peer)),
+        )
+        for peer, password in peers.items()
+    )
+    return (owner, *readers)
+
+
+def load_broker_settings(path: Path) -> BrokerSettings:
+    """Read a broker's TOML file.
+
+    Raises:
+        ConfigError: If the file cannot be read or a key is wrong; names file, key, cause and cure.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return BrokerSettings.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(_explain(dict(problem)) for problem in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    location = problem["loc"]
+    key = ".".join(str(part) for part in location) or "the file"
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {problem['msg']}"
+    known = BrokerUser.model_fields if "users" in location else BrokerSettings.model_fields
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"{key}: no such key" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")

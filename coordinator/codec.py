@@ -1,0 +1,162 @@
+"""Bytes on the wire: one line of JSON, a newline, the base64 Ed25519 signature of exactly that line.
+
+Strict both ways: the model's own encoding of what was parsed must equal the received bytes, so two parsers cannot read
+two meanings into one signature. Checks run from cheap to dear: size, member, rate, signature, parse.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from coordinator.charter import Charter
+from coordinator.clock import unix_ms
+from coordinator.errors import LocalProtocolError, RemoteProtocolError
+from coordinator.identity import Identity, decode_base64, encode_base64, verify
+from coordinator.messages import ADAPTER, EVERYBODY, AnyMessage, Message
+
+MAX_BYTES = 16 * 1024
+MAX_AHEAD_MS = 120_000
+"""A message may be dated this far in our future: two homes whose clocks differ by less still understand each other."""
+
+M = TypeVar("M", bound=Message)
+_HEAD = re.compile(
+    rb'\{"v":1,"kind":"([a-z_]{1,24})","community":"([0-9a-f]{16})","sender":"([a-z2-7]{16})","to":"([^"]{1,16})"'
+)
+_TOKEN = object()
+
+
+class Verified(Generic[M]):
+    """A message whose signature was checked. Only this module can make one."""
+
+    __slots__ = ("message", "wire")
+
+    def __init__(self, message: M, wire: bytes, token: object) -> None:
+        if token is not _TOKEN:
+            raise LocalProtocolError("only the verifier makes Verified messages")
+        self.message = message
+        self.wire = wire
+
+    @staticmethod
+    def narrow(verified: "Verified[Any]", kind: type[M]) -> "Verified[M]":
+        """Return the same message with its type known.
+
+        Raises:
+            LocalProtocolError: If it is of another kind.
+        """
+        if not isinstance(verified.message, kind):
+            raise LocalProtocolError(f"{verified.message!r} is no {kind.__name__}")
+        return verified
+
+    def __repr__(self) -> str:
+        return f"Verified({self.message!r})"
+
+
+def digest(data: bytes) -> str:
+    """Return the 128-bit BLAKE2b hash that ids and references use, in hex."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def message_id(wire: bytes) -> str:
+    """Return the id of a wire message: the hash of its signed line, never of its signature."""
+    return digest(wire.partition(b"\n")[0])
+
+
+def encode(message: AnyMessage, identity: Identity) -> Verified[Any]:
+    """Sign a message of our own.
+
+    Raises:
+        LocalProtocolError: If the message names another sender or is too large to send.
+    """
+    if message.sender != identity.id:
+        raise LocalProtocolError(f"cannot sign for {message.sender}")
+    line = message.model_dump_json().encode()
+    wire = line + b"\n" + encode_base64(identity.sign(line)).encode()
+    if len(wire) > MAX_BYTES:
+        raise LocalProtocolError(f"message of {len(wire)} bytes is over the limit of {MAX_BYTES}")
+    return Verified(message, wire, _TOKEN)
+
+
+def _parse(line: bytes, peer: str) -> AnyMessage:
+    try:
+        message = ADAPTER.validate_json(line)
+    except (ValidationError, RecursionError):
+        raise RemoteProtocolError(peer, "not a message of this protocol") from None
+    if message.model_dump_json().encode() != line:
+        raise RemoteProtocolError(peer, "not written in the one canonical way")
+    return message
+
+
+class Verifier:
+    """Turns bytes from anywhere into verified messages of this community.
+
+    Args:
+        charter: Whose members may speak.
+        me: Own id: messages to somebody else are refused.
+        allow: Called with the sender before its signature is checked; False drops the message (rate limit).
+    """
+
+    def __init__(self, charter: Charter, me: str, allow: Callable[[str, datetime], bool] | None = None) -> None:
+        self._charter = charter
+        self._me = me
+        self._allow = allow
+
+    def verify(self, wire: bytes, now: datetime) -> Verified[Any]:
+        """Return the message.
+
+        Raises:
+            RemoteProtocolError: For everything that is wrong with it, and nothing else ever.
+        """
+        line, sender = self._cheap_checks(wire, now)
+        message = self._signed(wire, line, sender)
+        now_ms = unix_ms(now)
+        if message.expires_ms <= now_ms:
+            raise RemoteProtocolError(sender, f"{message.kind} has expired")
+        if message.sent_ms > now_ms + MAX_AHEAD_MS:
+            raise RemoteProtocolError(sender, f"{message.kind} comes from the future: are both clocks right?")
+        return Verified(message, wire, _TOKEN)
+
+    def reopen(self, wire: bytes) -> Verified[Any]:
+        """Verify a message from our own ledger again: no expiry and no rate limit.
+
+        Raises:
+            RemoteProtocolError: If it is not a message of a member.
+        """
+        line, _, _ = wire.partition(b"\n")
+        head = _HEAD.match(line)
+        if head is None:
+            raise RemoteProtocolError("?", "not a message of this protocol")
+        return Verified(self._signed(wire, line, head[3].decode()), wire, _TOKEN)
+
+    def _cheap_checks(self, wire: bytes, now: datetime) -> tuple[bytes, str]:
+        if len(wire) > MAX_BYTES:
+            raise RemoteProtocolError("?", f"{len(wire)} bytes are over the limit of {MAX_BYTES}")
+        line, newline, _ = wire.partition(b"\n")
+        head = _HEAD.match(line)
+        if head is None or not newline:
+            raise RemoteProtocolError("?", "not a message of this protocol")
+        sender, to = head[3].decode(), head[4].decode("ascii", "replace")
+        if head[2].decode() != self._charter.community_id:
+            raise RemoteProtocolError(sender, "belongs to another community")
+        if sender not in self._charter.public_keys:
+            raise RemoteProtocolError(sender, "is not a member")
+        if to not in (self._me, EVERYBODY):
+            raise RemoteProtocolError(sender, "was meant for somebody else")
+        if self._allow is not None and not self._allow(sender, now):
+            raise RemoteProtocolError(sender, "sends too much")
+        return line, sender
+
+    def _signed(self, wire: bytes, line: bytes, sender: str) -> AnyMessage:
+        public_key = self._charter.public_keys.get(sender)
+        if public_key is None:
+            raise RemoteProtocolError(sender, "is not a member")
+        try:
+            signature = decode_base64(wire[len(line) + 1 :])
+        except ValueError:
+            raise RemoteProtocolError(sender, "signature is not base64") from None
+        if not verify(public_key, signature, line):
+            raise RemoteProtocolError(sender, "signature does not fit")
+        return _parse(line, sender)

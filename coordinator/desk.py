@@ -1,0 +1,150 @@
+"""Performs what the trader decides: sign, make durable, apply, send, in this order and in one sweep.
+
+No sockets and no clock: node.py feeds it from MQTT, tests and simulations feed it directly.
+"""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from coordinator.charter import Charter
+from coordinator.clock import unix_ms
+from coordinator.codec import Verified, Verifier, encode
+from coordinator.contracts import Again, ContractBook, Effect, Keep, Note, Say, Whisper
+from coordinator.errors import RemoteProtocolError
+from coordinator.identity import Identity
+from coordinator.ledger import Entry, local, own, peer
+from coordinator.ledger_store import LedgerStore
+from coordinator.messages import EVERYBODY, Message, Presence
+from coordinator.peers import RateLimit
+from coordinator.slots import Slot
+from coordinator.trader import MEMORY, Household, MeterReading, Trader
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[str, bytes, bool], None]
+"""`send(to, wire, firm)`: to a home id or "*"; firm messages deserve the transport's own retries too."""
+
+MESSAGES_PER_SLOT = 1000
+"""Of one sender: thirty rounds, their repairs and the contracts of a large community fit several times."""
+
+
+class Desk:
+    """One home's trading desk.
+
+    Args:
+        now: Time of the start; entries of the last two days are replayed.
+    """
+
+    def __init__(
+        self,
+        *,
+        charter: Charter,
+        identity: Identity,
+        store: LedgerStore,
+        household: Household,
+        send: Send,
+        now: datetime,
+    ) -> None:
+        self.refused: Counter[str] = Counter()
+        self._charter = charter
+        self._identity = identity
+        self._store = store
+        self._send = send
+        self._seq = unix_ms(now)
+        self._limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=charter.rules.slot_s)
+        self._verifier = Verifier(charter, identity.id, self._limit.allow)
+        self.trader = self._restore(household, now)
+
+    def _restore(self, household: Household, now: datetime) -> Trader:
+        rules, store = self._charter.rules, self._store
+        since = int((now - MEMORY).timestamp())
+        book = ContractBook(me=self._identity.id, rules=rules, incarnation=store.incarnation)
+        book.replay(store.entries(self._verifier, since))
+        settled = {mark.slot for mark in store.marks("settled", since)}
+        metered = {
+            mark.slot: MeterReading(import_wh=int(mark.data["import_wh"]), export_wh=int(mark.data["export_wh"]))
+            for mark in store.marks("metered", since)
+            if mark.slot not in settled
+        }
+        trader = Trader(
+            charter=self._charter,
+            me=self._identity.id,
+            household=household,
+            book=book,
+            last_ready=store.last_slot(["ready"]),
+            metered=metered,
+            salt=self._salt,
+        )
+        trader.close_interrupted([Slot(mark.slot, rules.slot_s) for mark in store.marks("ready", since)])
+        return trader
+
+    def _salt(self, slot: int, partner: str) -> str:
+        key = (self._store.meta("salt_key") or "").encode()
+        return hashlib.blake2b(f"{slot}|{partner}".encode(), key=key, digest_size=16).hexdigest()
+
+    def receive(self, wire: bytes, now: datetime) -> Verified[Any] | None:
+        """Take bytes from anywhere; return the verified message, or None when it was refused."""
+        try:
+            verified = self._verifier.verify(wire, now)
+            if verified.message.sender != self._identity.id and not isinstance(verified.message, Presence):
+                self._perform(self.trader.receive(verified, now), now)
+        except RemoteProtocolError as error:
+            self.refused[error.reason] += 1
+            log.debug("refused a message: %s", error)
+            return None
+        return verified
+
+    def tick(self, now: datetime) -> None:
+        """Do everything that is due."""
+        while effects := self.trader.tick(now):
+            self._perform(effects, now)
+
+    def next_deadline(self, now: datetime) -> datetime:
+        return self.trader.next_deadline(now)
+
+    def metered(self, slot: Slot, reading: MeterReading, now: datetime) -> None:
+        """Take the meter's word on a finished slot."""
+        self._perform(self.trader.metered(slot, reading, now), now)
+
+    def say_presence(self, now: datetime, life: timedelta) -> None:
+        self._perform([Whisper(kind=Presence, to=EVERYBODY, expires_at=now + life, body={})], now)
+
+    def _perform(self, effects: Iterable[Effect], now: datetime) -> None:
+        entries: list[Entry] = []
+        outgoing: list[tuple[str, bytes, bool]] = []
+        for effect in effects:
+            match effect:
+                case Say():
+                    said = self._sign(effect, now)
+                    entries.append(own(said, now))
+                    outgoing.append((effect.to, said.wire, True))
+                case Whisper():
+                    outgoing.append((effect.to, self._sign(effect, now).wire, False))
+                case Again():
+                    outgoing.append((effect.to, effect.wire, True))
+                case Keep():
+                    entries.append(peer(effect.verified, now))
+                case Note():
+                    entries.append(local(effect.mark, now))
+        self._store.append(entries)
+        self.trader.book.replay(entries)
+        for to, wire, firm in outgoing:
+            self._send(to, wire, firm)
+
+    def _sign(self, effect: Say | Whisper, now: datetime) -> Verified[Message]:
+        self._seq += 1
+        header = {
+            "community": self._charter.community_id,
+            "sender": self._identity.id,
+            "to": effect.to,
+            "inc": self._store.incarnation,
+            "seq": self._seq,
+            "sent_ms": unix_ms(now),
+            "expires_ms": unix_ms(effect.expires_at),
+        }
+        message: Any = effect.kind.model_validate({**header, **effect.body})
+        return encode(message, self._identity)

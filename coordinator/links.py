@@ -1,0 +1,187 @@
+"""What a link to a broker is: its settings, its state, what arrives on it, what it tells the owner."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from coordinator.errors import ConfigError
+from coordinator.mqtt_topics import check_filter
+
+DEFAULT_PORT = 1883
+
+_REFUSALS = {
+    "Bad user name or password": "wrong user name or password",
+    "Not authorized": "wrong user name or password",
+    "Client identifier not valid": "client id not accepted",
+    "Unsupported protocol version": "it does not speak MQTT 3.1.1",
+    "Server unavailable": "it is not serving at the moment",
+}
+
+LinkKind = Literal["connecting", "connected", "away", "refused"]
+
+Filter = Annotated[str, AfterValidator(check_filter)]
+UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Also a line start in a password file and a word in a rule file: no colon, blank or line break."""
+
+
+class Credentials(BaseModel):
+    """A password in the settings themselves, or in a file of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    password: SecretStr | None = None
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "Credentials":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the password; None when there is none.
+
+        Raises:
+            ConfigError: If the password file cannot be read or is empty.
+        """
+        if self.password_file is None:
+            return None if self.password is None else self.password.get_secret_value()
+        try:
+            secret = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"password_file {self.password_file} cannot be read ({error}): create it, readable by this program's user"
+            ) from error
+        if not secret:
+            raise ConfigError(f"password_file {self.password_file} is empty: write the password into its first line")
+        return secret
+
+
+class LinkSettings(Credentials):
+    """One broker to talk to.
+
+    `name` is whose broker it is, as the owner calls that home; it stands in notices. `subscribe` holds MQTT filters; they
+    should not overlap, or some brokers deliver a message once per filter.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$")]
+    url: str
+    username: UserName
+    publish: bool = False
+    subscribe: tuple[Filter, ...] = ()
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "mqtt" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            raise ValueError(f"{url!r} is not of the form mqtt://host:port")
+        if parts.username is not None:
+            raise ValueError("the user belongs in username and password (or password_file), not in the url")
+        if parts.port == 0:
+            raise ValueError(f"{url!r}: port 0 cannot be connected to")
+        return url
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or DEFAULT_PORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """Times and bounds of links; all times are wall seconds."""
+
+    keepalive_s: int = 5
+    """A silent broker is noticed after about twice this time."""
+    connect_timeout_s: float = 5.0
+    retry_min_s: float = 1.0
+    retry_max_s: float = 15.0
+    watch_s: float = 1.0
+    """How often the link's network thread is checked for being alive."""
+    outbox: int = 500
+    """QoS 1 messages held while the broker is away; above it the newest is dropped."""
+    inbox: int = 2000
+    """Received messages held until they are read, over all links; above it the newest is dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """One received message. `topic` is a hint of the broker's: who sent it is who signed the payload."""
+
+    link: str
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """A link as it is now. `reason` says why, in plain words, also when it is connected."""
+
+    name: str
+    kind: LinkKind
+    since: datetime
+    reason: str
+
+    @property
+    def connected(self) -> bool:
+        return self.kind == "connected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkNotice:
+    """One line for the owner: a change of a link's state."""
+
+    at: datetime
+    level: Literal["info", "warning", "error"]
+    link: str
+    text: str
+
+
+OnNotice = Callable[[LinkNotice], None]
+"""Called on the event loop, never on a network thread."""
+
+
+def explain_refusal(reason: str) -> str:
+    """Return why a broker answered CONNECT with a refusal, in plain words."""
+    return _REFUSALS.get(reason, reason.lower())
+
+
+def explain_failure(error: BaseException | None) -> str:
+    """Return why no connection came about, in plain words."""
+    match error:
+        case ConnectionRefusedError():
+            return "connection refused (nothing listens there)"
+        case TimeoutError():
+            return "no answer"
+        case socket.gaierror():
+            return "host name not known"
+        case OSError():
+            return (error.strerror or str(error)).lower()
+        case _:
+            return "no connection"
+
+
+def describe_change(
+    settings: LinkSettings, before: LinkState, after: LinkState
+) -> tuple[Literal["info", "warning"], str]:
+    """Return level and text of the owner's notice for a change of state."""
+    whose = f"{settings.name}'s broker"
+    match after.kind:
+        case "connected" if before.kind == "connecting":
+            return "info", f"link to {whose} is up"
+        case "connected":
+            return "info", f"link to {whose} is back"
+        case "refused":
+            return "warning", f"broker {settings.url} refused user '{settings.username}': {after.reason}; trying again"
+        case _:
+            return "warning", f"link to {whose} is down: {after.reason}; trying again"

@@ -1,0 +1,175 @@
+"""What homes say to each other: integers and strings only, so that the same bytes mean the same on every machine.
+
+Every message carries the same header. `sender` is believed only because of the signature (codec.py). Slots are named by
+the Unix second of their start, energies are whole Wh (+ buys), prices are micro-units of the currency per kWh.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+HomeId = Annotated[str, Field(pattern=r"^[a-z2-7]{16}$")]
+CommunityId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+ContractId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+SlotKey = Annotated[int, Field(ge=0, le=2**40)]
+EnergyWh = Annotated[int, Field(ge=-(10**7), le=10**7)]
+TradedWh = Annotated[int, Field(ge=1, le=10**7)]
+PriceMicro = Annotated[int, Field(ge=-(10**9), le=10**9)]
+Vector = Annotated[tuple[PriceMicro, ...], Field(min_length=1, max_length=288)]
+
+EVERYBODY = "*"
+
+
+class Message(BaseModel):
+    """The header. `inc` counts the sender's incarnations (new ledger = new incarnation), `seq` its messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    v: Literal[1] = 1
+    kind: str
+    community: CommunityId
+    sender: HomeId
+    to: HomeId | Literal["*"]
+    inc: Annotated[int, Field(ge=0, le=2**53)]
+    seq: Annotated[int, Field(ge=0, le=2**53)]
+    sent_ms: Annotated[int, Field(ge=0, le=2**53)]
+    expires_ms: Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Presence(Message):
+    """I am here."""
+
+    kind: Literal["presence"] = "presence"
+
+
+class Ready(Message):
+    """I take part in the negotiation of `slot`; `prices` are my opening prices for the horizon that starts there."""
+
+    kind: Literal["ready"] = "ready"
+    slot: SlotKey
+    prices: Vector
+
+
+class Bid(Message):
+    """My answer to the prices with hash `price_hash`: what I would trade in each slot of the horizon, Wh, + buys."""
+
+    kind: Literal["bid"] = "bid"
+    slot: SlotKey
+    round: Annotated[int, Field(ge=1, le=1000)]
+    roster: Hash
+    price_hash: Hash
+    energy_wh: Annotated[tuple[EnergyWh, ...], Field(min_length=1, max_length=288)]
+
+
+class PriceRequest(Message):
+    """I lost a bid and do not know the prices with this hash: who does?"""
+
+    kind: Literal["price_request"] = "price_request"
+    slot: SlotKey
+    round: Annotated[int, Field(ge=1, le=1000)]
+    price_hash: Hash
+
+
+class Prices(Message):
+    """The price vector of a round, for a neighbour who asked."""
+
+    kind: Literal["prices"] = "prices"
+    slot: SlotKey
+    round: Annotated[int, Field(ge=1, le=1000)]
+    prices: Vector
+
+
+class Offer(Message):
+    """Buyer to seller, firm until `expires_ms`: I buy this much from you at this price."""
+
+    kind: Literal["offer"] = "offer"
+    contract_id: ContractId
+    slot: SlotKey
+    seller: HomeId
+    energy_wh: TradedWh
+    price_micro: PriceMicro
+    trade: Literal["slot", "residual"] = "slot"
+
+
+class Accept(Message):
+    """Seller's countersignature over the offer with this hash."""
+
+    kind: Literal["accept"] = "accept"
+    slot: SlotKey
+    contract_id: ContractId
+    offer_hash: Hash
+
+
+class Reject(Message):
+    """Seller's final no."""
+
+    kind: Literal["reject"] = "reject"
+    slot: SlotKey
+    contract_id: ContractId
+    offer_hash: Hash
+    reason: Annotated[str, Field(pattern=r"^[a-z ]{1,32}$")]
+
+
+class Lapse(Message):
+    """Buyer's final word on an offer that had no answer in time: it binds nobody any more."""
+
+    kind: Literal["lapse"] = "lapse"
+    slot: SlotKey
+    contract_id: ContractId
+    offer_hash: Hash
+
+
+class Position(Message):
+    """My contracts of `slot`, fixed at my gate closure: a Merkle root over one leaf per partner."""
+
+    kind: Literal["position"] = "position"
+    slot: SlotKey
+    root: Hash
+    sold_wh: Annotated[int, Field(ge=0, le=10**8)]
+    bought_wh: Annotated[int, Field(ge=0, le=10**8)]
+
+
+class Leaf(Message):
+    """To one partner: the ids of our contracts in my position of `slot`, and the proof that they are in its root."""
+
+    kind: Literal["leaf"] = "leaf"
+    slot: SlotKey
+    contract_ids: Annotated[tuple[ContractId, ...], Field(max_length=64)]
+    salt: Hash
+    proof: Annotated[tuple[Annotated[str, Field(pattern=r"^[lr][0-9a-f]{32}$")], ...], Field(max_length=8)]
+
+
+class PositionRequest(Message):
+    """You are my partner in `slot` and I have not got your position and leaf."""
+
+    kind: Literal["position_request"] = "position_request"
+    slot: SlotKey
+
+
+class Meter(Message):
+    """To the partners of a slot: what my meter counted in it."""
+
+    kind: Literal["meter"] = "meter"
+    slot: SlotKey
+    import_wh: Annotated[int, Field(ge=0, le=10**8)]
+    export_wh: Annotated[int, Field(ge=0, le=10**8)]
+
+
+AnyMessage = (
+    Presence
+    | Ready
+    | Bid
+    | PriceRequest
+    | Prices
+    | Offer
+    | Accept
+    | Reject
+    | Lapse
+    | Position
+    | Leaf
+    | PositionRequest
+    | Meter
+)
+
+ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])

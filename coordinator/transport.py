@@ -1,0 +1,247 @@
+"""A list of links to brokers as one stream of messages.
+
+    async with Transport(links, clock, on_notice) as transport:
+        transport.publish(topic, payload)
+        async for inbound in transport:
+            ...
+
+A message goes to every publishing link, and what comes over several links is delivered once. QoS 1 is not durable anywhere
+on this way: who needs an answer keeps asking (the ledger's outbox).
+"""
+
+import asyncio
+import hashlib
+import threading
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from types import TracebackType
+from typing import Literal
+
+from coordinator.clock import Clock
+from coordinator.codec import MAX_BYTES
+from coordinator.errors import ConfigError, LocalProtocolError
+from coordinator.links import Inbound, LinkNotice, LinkOptions, LinkSettings, LinkState, OnNotice
+from coordinator.mqtt import MqttLink
+from coordinator.mqtt_topics import PREFIX, check_topic
+
+__all__ = [
+    "Deduplicator",
+    "Inbound",
+    "LinkNotice",
+    "LinkOptions",
+    "LinkSettings",
+    "LinkState",
+    "Transport",
+    "payload_id",
+]
+
+OWN_MAX_BYTES = 256 * 1024
+"""Limit of the home's own topics (a day of quarter hours as JSON has about 40 KiB); they never leave its own broker."""
+
+_SEEN_MAX = 20_000
+_SEEN_TTL_S = 60.0
+
+
+def payload_id(payload: bytes) -> bytes:
+    """Return the 128-bit hash by which copies of a message are known. It covers the signature, so that a forged copy
+    with the same text cannot take the place of the true one."""
+    return hashlib.blake2b(payload, digest_size=16).digest()
+
+
+class Deduplicator:
+    """Tells the first arrival of a message from its copies on other links. Pure: time comes in.
+
+    The n-th copy is new on the link that brings it first. So the same message over three links counts once, while a
+    sender's retry, byte for byte the same on the same link, comes through: its answer may have been lost.
+
+    Args:
+        capacity: Ids remembered; the oldest are forgotten first.
+        ttl_s: How long an id is remembered after its first arrival [s].
+    """
+
+    def __init__(self, capacity: int = _SEEN_MAX, ttl_s: float = _SEEN_TTL_S) -> None:
+        self._capacity = capacity
+        self._ttl_s = ttl_s
+        self._seen: OrderedDict[Hashable, tuple[float, dict[str, int]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def is_new(self, message_id: Hashable, link: str, now: float) -> bool:
+        """Count one arrival and return whether it is to be delivered.
+
+        Args:
+            now: Monotonic time [s].
+        """
+        while self._seen and next(iter(self._seen.values()))[0] <= now:
+            self._seen.popitem(last=False)
+        _, copies = self._seen.setdefault(message_id, (now + self._ttl_s, {}))
+        delivered = max(copies.values(), default=0)
+        copies[link] = copies.get(link, 0) + 1
+        if len(self._seen) > self._capacity:
+            self._seen.popitem(last=False)
+        return copies[link] > delivered
+
+
+class _Inbox:
+    """A bounded queue from many threads to one event loop. A full one refuses, it never blocks a network thread."""
+
+    def __init__(self, capacity: int, loop: asyncio.AbstractEventLoop, on_episode: Callable[[int], None]) -> None:
+        self.dropped = 0
+        self._capacity = capacity
+        self._loop = loop
+        self._on_episode = on_episode
+        self._items: deque[Inbound] = deque()
+        self._lock = threading.Lock()
+        self._ready = asyncio.Event()
+        self._overflowing = False
+        self._closed = False
+
+    def put(self, item: Inbound) -> None:
+        """Take an item or drop it; from any thread."""
+        with self._lock:
+            if self._closed:
+                return
+            if len(self._items) < self._capacity:
+                self._items.append(item)
+                if len(self._items) == 1:  # one wake-up per batch, so a stalled loop does not pile up wake-ups either
+                    self._loop.call_soon_threadsafe(self._ready.set)
+                return
+            self.dropped += 1
+            if not self._overflowing:
+                self._overflowing = True
+                self._loop.call_soon_threadsafe(self._on_episode, self._capacity)
+
+    async def get(self) -> Inbound | None:
+        """Return the oldest item; None once closed."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
+                if self._items:
+                    self._overflowing = self._overflowing and len(self._items) > self._capacity // 2
+                    return self._items.popleft()
+                self._ready.clear()
+            await self._ready.wait()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._items.clear()
+        self._ready.set()
+
+
+class Transport:
+    """The links of one home.
+
+    Args:
+        on_notice: Takes one notice per change of a link's state, on the event loop.
+        message_id: By what copies of a message are known.
+        prefix: Topics below it are the neighbourhood's: at most 16 KiB, and delivered once. Others are passed as they come.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[LinkSettings],
+        clock: Clock,
+        on_notice: OnNotice,
+        *,
+        options: LinkOptions | None = None,
+        message_id: Callable[[bytes], Hashable] = payload_id,
+        prefix: str = PREFIX,
+    ) -> None:
+        names = [link.name for link in links]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(f"two links are named {', '.join(sorted(twice))!r}: give every link its own name")
+        self.duplicates = 0
+        self.oversize = 0
+        self._settings = tuple(links)
+        self._clock = clock
+        self._on_notice = on_notice
+        self._options = options or LinkOptions()
+        self._message_id = message_id
+        self._prefix = prefix
+        self._deduplicator = Deduplicator()
+        self._links: tuple[MqttLink, ...] = ()
+        self._inbox: _Inbox | None = None
+
+    @property
+    def links(self) -> list[LinkState]:
+        """The state of every link, in the order of the settings."""
+        return [link.state for link in self._links]
+
+    @property
+    def dropped(self) -> int:
+        """Messages lost to full queues since the start, in both directions."""
+        received = self._inbox.dropped if self._inbox else 0
+        return received + sum(link.dropped for link in self._links)
+
+    async def __aenter__(self) -> "Transport":
+        self._inbox = _Inbox(self._options.inbox, asyncio.get_running_loop(), self._inbox_full)
+        made = (
+            MqttLink(settings, self._options, self._clock, self._receive, self._on_notice)
+            for settings in self._settings
+        )
+        self._links = tuple(made)
+        for settings in self._settings:
+            settings.secret()  # a missing password file is told before the first thread starts
+        for link in self._links:
+            link.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._inbox:
+            self._inbox.close()
+        await asyncio.gather(*(link.close() for link in self._links))
+
+    def publish(self, topic: str, payload: bytes, qos: Literal[0, 1] = 1, retain: bool = False) -> int:
+        """Hand a message to every publishing link; returns at once.
+
+        Returns:
+            How many links took it. QoS 1 is taken while a broker is away too, QoS 0 is not.
+
+        Raises:
+            LocalProtocolError: If the message is too large, the QoS is not 0 or 1, or the topic cannot be published on.
+                A broker would close the connection on such a message, and get it again at each reconnect.
+        """
+        limit = self._limit(topic)
+        if len(payload) > limit:
+            raise LocalProtocolError(f"{topic}: {len(payload)} bytes are over the limit of {limit}")
+        if qos not in (0, 1):
+            raise LocalProtocolError(f"{topic}: QoS {qos} is never used, only 0 and 1")
+        try:
+            check_topic(topic)
+        except ValueError as error:
+            raise LocalProtocolError(str(error)) from error
+        return sum(link.publish(topic, payload, qos, retain) for link in self._links if link.settings.publish)
+
+    def __aiter__(self) -> AsyncIterator[Inbound]:
+        return self
+
+    async def __anext__(self) -> Inbound:
+        if self._inbox is None:
+            raise LocalProtocolError("a transport is read inside its `async with`")
+        while (inbound := await self._inbox.get()) is not None:
+            if not inbound.topic.startswith(self._prefix) or self._is_new(inbound):
+                return inbound
+            self.duplicates += 1
+        raise StopAsyncIteration
+
+    def _is_new(self, inbound: Inbound) -> bool:
+        return self._deduplicator.is_new(self._message_id(inbound.payload), inbound.link, self._clock.monotonic())
+
+    def _limit(self, topic: str) -> int:
+        return MAX_BYTES if topic.startswith(self._prefix) else OWN_MAX_BYTES
+
+    def _receive(self, inbound: Inbound) -> None:
+        """Take a message over from a network thread."""
+        if len(inbound.payload) > self._limit(inbound.topic):
+            self.oversize += 1
+        elif self._inbox:
+            self._inbox.put(inbound)
+
+    def _inbox_full(self, capacity: int) -> None:
+        text = f"{capacity} received messages wait to be handled: new ones are dropped until half of them are done"
+        self._on_notice(LinkNotice(at=self._clock.now(), level="warning", link="", text=text))
