@@ -2,9 +2,9 @@
 
 It overrides private methods, so `broker.py` refuses other versions and each cure has a test that fails without it:
 - subscriptions are walked across `await`: many clients connecting at once threw each other out -> `_Snapshot`
-- a retained message went to every client that connected, whoever had subscribed, past the rules -> only to its subscriber
-- keepalive was not enforced: a client whose power is cut was never missed, its will never sent -> cut off after 1.5 times
-- a refused login had ended the session of the client it pretended to be, and stayed in memory -> checked before anything
+- retained messages went to every client that connected, whoever had subscribed, past the rules -> to their subscribers
+- keepalive was not enforced: a client without power was never missed, its will never sent -> cut off after 1.5 times
+- a refused login ended the session of the client it pretended to be, and stayed in memory -> checked before anything
 - packets of any size were read into memory, half a packet was awaited for ever -> `_BoundedReader`
 - messages for a client that does not read piled up -> bounded, then cut off
 """
@@ -159,10 +159,12 @@ class CuredBroker(Broker):  # type: ignore[misc]
         session.client_id = session.client_id or gen_client_id()
         session.clean_session = True  # nothing is kept for the absent: bounded memory, and no stale bids
         session.keep_alive = math.ceil(session.keep_alive * 1.5)
-        before, _ = self._sessions.get(session.client_id, (None, None))
+        before, old_handler = self._sessions.get(session.client_id, (None, None))
         if before is not None and before.username != session.username:
             await self._refuse(writer, IDENTIFIER_REJECTED, f"{session.username!r}: another user's client id")
-        await self._cleanup_session(session.client_id)
+        if old_handler is not None:
+            old_handler.cut()
+            await self._cleanup_session(session.client_id)
         return handler, session
 
     async def _refuse(self, writer: WriterAdapter, code: int, whom: str) -> None:

@@ -9,11 +9,12 @@ import importlib.metadata
 import logging
 import secrets
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
 from hashlib import blake2b
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from coordinator.broker_settings import (
     BrokerKind,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Access",
     "Broker",
-    "BrokerBase",
     "BrokerKind",
     "BrokerSettings",
     "BrokerUser",
@@ -49,40 +49,10 @@ _START_S = 15.0
 _STOP_S = 15.0
 
 
-class Broker(Protocol):
-    """A broker of one home. `start` and `stop` block for as long as it takes; `async with` does the same in a thread."""
+class Broker(ABC):
+    """A broker of one home. `start` and `stop` block as long as it takes; `async with` does the same in a thread."""
 
-    kind: str
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def alive(self) -> bool:
-        """Whether it serves at the moment."""
-        ...
-
-    def start(self) -> None:
-        """Serve; after a stop or a crash again on the same port.
-
-        Raises:
-            ConfigError: If it cannot; names the cause and the cure.
-        """
-        ...
-
-    def stop(self) -> None: ...
-
-    async def __aenter__(self) -> "Broker": ...
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-
-class BrokerBase:
-    """What both brokers share: the address, and `async with` over the blocking `start` and `stop`."""
+    kind: ClassVar[Literal["mosquitto", "embedded"]]
 
     def __init__(self, host: str, port: int, users: Sequence[BrokerUser]) -> None:
         check_users(tuple(users))
@@ -92,15 +62,27 @@ class BrokerBase:
 
     @property
     def url(self) -> str:
+        """Address for clients; the port is known once it has started."""
         return f"mqtt://{self.host}:{self.port}"
 
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether it serves at the moment."""
+
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Serve; returns when clients can connect. After a stop or a crash it serves on the same port again.
 
+        Raises:
+            ConfigError: If it cannot; names the cause and the cure.
+        """
+
+    @abstractmethod
     def stop(self) -> None:
-        raise NotImplementedError
+        """End it and all it needed; harmless when it does not run."""
 
-    async def __aenter__(self) -> "BrokerBase":
+    async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.start)
         return self
 
@@ -135,7 +117,7 @@ class Access:
         return any(covers(allowed, topic_or_filter) for allowed in self._subscribe.get(name or "", ()))
 
 
-class EmbeddedBroker(BrokerBase):
+class EmbeddedBroker(Broker):
     """amqtt in a thread of this process, with the cures of `amqtt_broker.py`. Nothing survives its end."""
 
     kind = "embedded"
@@ -149,11 +131,6 @@ class EmbeddedBroker(BrokerBase):
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Serve from a new thread; returns when clients can connect.
-
-        Raises:
-            ConfigError: If amqtt is missing, a password file cannot be read, or the port is taken.
-        """
         if self.alive:
             return
         broker_class, access = _cured_broker(), Access(self.users)

@@ -12,7 +12,7 @@ entry, after it is durable. So a restart that applies the stored entries again s
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -117,7 +117,8 @@ Effect = Say | Whisper | Keep | Note | Again
 class _SlotBook:
     """What is known of one slot."""
 
-    sell_wh: int = 0
+    sell_wh: int | None = None
+    """None until this home decided; an offer that comes earlier is answered when it comes again."""
     floor_micro: int = 0
     closed: bool = False
     positions: dict[str, Position] = field(default_factory=dict)
@@ -142,6 +143,7 @@ class ContractBook:
         self._said: dict[tuple[str, str], bytes] = {}
         self._held: dict[tuple[int, str], Verified[Leaf]] = {}
         self._retry_at: dict[str, datetime] = {}
+        self._retry = timedelta(seconds=rules.round_timeout_s)
 
     # What is known
 
@@ -219,8 +221,8 @@ class ContractBook:
             return [Again(wire=answer, to=offer.sender)] if answer and same else []
         book = self._slots.get(offer.slot)
         gate_at = datetime.fromtimestamp(offer.slot, now.tzinfo) - timedelta(seconds=self._rules.gate_s)
-        if book is None or book.closed or now >= gate_at or offer.seller != self._me:
-            return []  # it lapses at the buyer's; nothing was promised
+        if book is None or book.sell_wh is None or book.closed or now >= gate_at or offer.seller != self._me:
+            return []  # it comes again or lapses at the buyer's; nothing was promised
         sold_wh = sum(c.energy_wh for c in self.contracts(offer.slot) if c.status is Status.ACCEPTED)
         body = {"slot": offer.slot, "contract_id": offer.contract_id, "offer_hash": message_id(verified.wire)}
         expires_at = now + EVIDENCE_LIFE
@@ -308,30 +310,39 @@ class ContractBook:
         ]
         return [Say(kind=Position, to="*", expires_at=expires_at, body=body), *leaves]
 
+    def next_deadline(self) -> datetime | None:
+        """Return when `tick` has something to do, or None while nothing waits for an answer."""
+        waiting = [self._waits_until(c) for c in self._contracts.values() if self._waits(c)]
+        return min(waiting, default=None)
+
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due: let old offers lapse, repeat what has no answer, ask for positions. One sweep over all."""
         effects: list[Effect] = []
         for contract in self._contracts.values():
-            if contract.status is Status.OFFERED and unix_ms(now) >= contract.expires_ms:
+            if not self._waits(contract) or now < self._waits_until(contract):
+                continue
+            self._retry_at[contract.id] = now + self._retry
+            if contract.status is Status.ACCEPTED:
+                expires_at = now + timedelta(seconds=self._rules.slot_s)
+                body = {"slot": contract.slot}
+                effects.append(Whisper(kind=PositionRequest, to=contract.buyer, expires_at=expires_at, body=body))
+            elif unix_ms(now) >= contract.expires_ms:
                 effects.append(self._lapse(contract, now))
-            elif self._due(contract, now):
-                if contract.status is Status.OFFERED:
-                    effects.append(Again(wire=self._said[("offer", contract.id)], to=contract.seller))
-                elif contract.status is Status.ACCEPTED and self.closed(contract.slot):
-                    expires_at = now + timedelta(seconds=self._rules.slot_s)
-                    body = {"slot": contract.slot}
-                    effects.append(Whisper(kind=PositionRequest, to=contract.buyer, expires_at=expires_at, body=body))
+            else:
+                effects.append(Again(wire=self._said[("offer", contract.id)], to=contract.seller))
         return effects
 
-    def _due(self, contract: Contract, now: datetime) -> bool:
-        """Return whether an unanswered contract's next try is due, and plan the one after it."""
-        if contract.status not in {Status.OFFERED, Status.ACCEPTED}:
-            return False
-        first = contract.id not in self._retry_at
-        due = now >= self._retry_at.get(contract.id, now)
-        if due:
-            self._retry_at[contract.id] = now + timedelta(seconds=self._rules.round_timeout_s)
-        return due and not first
+    def _waits(self, contract: Contract) -> bool:
+        """Return whether the contract needs another word of the partner's: an answer, or after the gate a position."""
+        if contract.status is Status.ACCEPTED:
+            return self.closed(contract.slot)
+        return contract.status is Status.OFFERED
+
+    def _waits_until(self, contract: Contract) -> datetime:
+        at = self._retry_at[contract.id]
+        if contract.status is Status.OFFERED:
+            return min(at, datetime.fromtimestamp(contract.expires_ms / 1000, UTC))
+        return at
 
     # State
 
@@ -350,7 +361,7 @@ class ContractBook:
         wire, message = entry.content.wire, entry.content.message
         match message:
             case Offer():
-                self._apply_offer(entry.origin, message, wire)
+                self._apply_offer(entry, message)
             case Accept() | Reject():
                 mine = entry.origin is Origin.OWN
                 accepted = Status.ACCEPTED if mine else Status.BOUND
@@ -367,7 +378,7 @@ class ContractBook:
             case Position() | Leaf() | Meter():
                 self._apply_slot_end(entry, book)
 
-    def _apply_offer(self, origin: Origin, offer: Offer, wire: bytes) -> None:
+    def _apply_offer(self, entry: Entry, offer: Offer) -> None:
         self._contracts[offer.contract_id] = Contract(
             id=offer.contract_id,
             slot=offer.slot,
@@ -376,11 +387,12 @@ class ContractBook:
             energy_wh=offer.energy_wh,
             price_micro=offer.price_micro,
             status=Status.OFFERED,
-            offer_hash=message_id(wire),
+            offer_hash=message_id(entry.wire),
             expires_ms=offer.expires_ms,
         )
-        if origin is Origin.OWN:
-            self._said[("offer", offer.contract_id)] = wire
+        self._retry_at[offer.contract_id] = datetime.fromtimestamp(entry.at_ms / 1000, UTC) + self._retry
+        if entry.origin is Origin.OWN:
+            self._said[("offer", offer.contract_id)] = entry.wire
 
     def _apply_slot_end(self, entry: Entry, book: _SlotBook) -> None:
         assert isinstance(entry.content, Verified)
@@ -389,7 +401,7 @@ class ContractBook:
         match message:
             case Position() if own:
                 self._said[("position", str(message.slot))] = wire
-                self._close(message.slot, book)
+                self._close(message.slot, book, datetime.fromtimestamp(entry.at_ms / 1000, UTC))
             case Position():
                 book.positions[message.sender] = message
             case Leaf() if own:
@@ -400,9 +412,10 @@ class ContractBook:
             case Meter():
                 self._said[("meter", f"{message.slot}|{message.to if own else message.sender}")] = wire
 
-    def _close(self, slot: int, book: _SlotBook) -> None:
+    def _close(self, slot: int, book: _SlotBook, at: datetime) -> None:
         book.closed = True
         for contract in self.contracts(slot):
+            self._retry_at[contract.id] = at + self._retry
             if contract.status is Status.BOUND:
                 self._set(contract.id, Status.COUNTED)
             elif contract.status is Status.OFFERED:
@@ -415,14 +428,13 @@ class ContractBook:
 
     def _set(self, contract_id: str, status: Status) -> None:
         self._contracts[contract_id] = replace(self._contracts[contract_id], status=status)
-        self._retry_at.pop(contract_id, None)
 
     def forget_before(self, slot: int) -> None:
         """Drop decided slots older than `slot` from memory; the ledger keeps them."""
         for key in [key for key in self._slots if key < slot and (self.resolved(key) or not self.contracts(key))]:
             del self._slots[key]
             for contract in self.contracts(key):
-                del self._contracts[contract.id]
+                del self._contracts[contract.id], self._retry_at[contract.id]
                 for kind in ("offer", "answer", "lapse"):
                     self._said.pop((kind, contract.id), None)
             for known in [k for k in self._said if k[1].partition("|")[0] == str(key)]:

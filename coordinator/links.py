@@ -56,7 +56,7 @@ class Credentials(BaseModel):
             secret = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"password_file {self.password_file} cannot be read ({error}): create it, readable by this program's user"
+                f"password_file {self.password_file} cannot be read ({error}): create it, readable by this program"
             ) from error
         if not secret:
             raise ConfigError(f"password_file {self.password_file} is empty: write the password into its first line")
@@ -66,8 +66,8 @@ class Credentials(BaseModel):
 class LinkSettings(Credentials):
     """One broker to talk to.
 
-    `name` is whose broker it is, as the owner calls that home; it stands in notices. `subscribe` holds MQTT filters; they
-    should not overlap, or some brokers deliver a message once per filter.
+    `name` is whose broker it is, as the owner calls that home; it stands in notices. `subscribe` holds MQTT filters;
+    they should not overlap, or some brokers deliver a message once per filter.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$")]

@@ -1,8 +1,8 @@
 """One link to one broker: a paho client with its own network thread, that comes back by itself.
 
-The thread's callbacks only hand over: messages to `deliver` (thread-safe), changes of state to the event loop. An exception
-in a paho callback ends its thread while `is_connected()` stays true, so callbacks never raise and a watchdog rebuilds a
-client whose thread is gone.
+The thread's callbacks only hand over: messages to `deliver` (thread-safe), changes of state to the event loop. An
+exception in a paho callback ends its thread while `is_connected()` stays true, so callbacks never raise and a watchdog
+rebuilds a client whose thread is gone.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ def _never_raises(
     """Log what a callback raises instead of letting it end the network thread."""
 
     @functools.wraps(callback)
-    def run(self: "MqttLink", *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(self: "MqttLink", /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             callback(self, *args, **kwargs)
         except Exception:

@@ -1,7 +1,7 @@
 """Topic names of the neighbourhood and what an MQTT filter lets through. Pure.
 
-`cw/1/<community>/<home>/pub` is what a home tells everybody, `cw/1/<community>/<home>/to/<peer>` what it tells one peer.
-Both lie on the sender's own broker: the first levels always name who publishes, never who is to obey.
+`cw/1/<community>/<home>/pub` is what a home tells everybody, `cw/1/<community>/<home>/to/<peer>` what it tells one
+peer. Both lie on the sender's own broker: the first levels always name who publishes, never who is to obey.
 """
 
 from functools import lru_cache

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from coordinator.charter import Charter
 from coordinator.codec import Verified
-from coordinator.contracts import Contract, ContractBook, Effect, Note, Say, Status, Whisper
+from coordinator.contracts import Contract, ContractBook, Effect, Note, Say, Whisper
 from coordinator.ledger import Mark
 from coordinator.matching import match, scale_down
 from coordinator.messages import Bid, Message, Meter, PriceRequest, Prices, Ready
@@ -102,6 +102,7 @@ class Trader:
         self.book = book
         self.negotiation: Negotiation | None = None
         self._rules = charter.rules
+        self._ready = timedelta(seconds=charter.rules.ready_s)
         self._me = me
         self._household = household
         self._last_ready = last_ready
@@ -114,15 +115,22 @@ class Trader:
 
     def next_deadline(self, now: datetime) -> datetime:
         """Return when `tick` must be called next."""
-        rules = self._rules
-        ready = timedelta(seconds=rules.ready_s)
-        deadlines = [Slot.at(now + ready, rules.slot_s).end_at - ready]
+        deadlines = [now if self._joinable(now) else self._coming(now).end_at - self._ready]
         if self.negotiation is not None and (at := self.negotiation.next_deadline()) is not None:
             deadlines.append(at)
         deadlines += [self._gate_at(slot) for slot in self._open]
-        if any(c.status in {Status.OFFERED, Status.ACCEPTED} for c in self.book.contracts()):
-            deadlines.append(now + timedelta(seconds=rules.round_timeout_s / 3))
+        if (at := self.book.next_deadline()) is not None:
+            deadlines.append(at)
         return min(deadlines)
+
+    def _coming(self, now: datetime) -> Slot:
+        """Return the slot whose negotiation `now` belongs to."""
+        return Slot.at(now + self._ready, self._rules.slot_s)
+
+    def _joinable(self, now: datetime) -> bool:
+        """Return whether the coming slot is still to be joined: never announced before, and its rounds not begun."""
+        slot = self._coming(now)
+        return slot.key > self._last_ready and now < slot.start_at - timedelta(seconds=self._rules.rounds_s)
 
     def _gate_at(self, slot: Slot) -> datetime:
         return slot.start_at - timedelta(seconds=self._rules.gate_s)
@@ -132,6 +140,7 @@ class Trader:
         for slot in self._open:
             if now >= self._gate_at(slot):
                 self._open.remove(slot)
+                self._household.gate_closed(slot, self.book.net_wh(slot.key), now)
                 return self.book.close_gate(slot, partial(self._salt, slot.key), now)
         if self.negotiation is not None and (events := self.negotiation.tick(now)):
             return self._translate(events, now)
@@ -144,10 +153,9 @@ class Trader:
     # Negotiation
 
     def _join(self, now: datetime) -> list[Effect]:
-        rules = self._rules
-        slot = Slot.at(now + timedelta(seconds=rules.ready_s), rules.slot_s)
-        if slot.key <= self._last_ready or now >= slot.start_at - timedelta(seconds=rules.rounds_s):
+        if not self._joinable(now):
             return []
+        slot = self._coming(now)
         self._last_ready = slot.key
         preparation = self._household.prepare(slot, now)
         if preparation is None:
@@ -156,7 +164,7 @@ class Trader:
         self.negotiation = Negotiation(
             slot=slot,
             me=self._me,
-            rules=rules,
+            rules=self._rules,
             bidder=preparation.bidder,
             opening_micro=opening,
             warm_wh=warm,

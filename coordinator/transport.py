@@ -5,8 +5,8 @@
         async for inbound in transport:
             ...
 
-A message goes to every publishing link, and what comes over several links is delivered once. QoS 1 is not durable anywhere
-on this way: who needs an answer keeps asking (the ledger's outbox).
+A message goes to every publishing link, and what comes over several links is delivered once. QoS 1 is not durable
+anywhere on this way: who needs an answer keeps asking (the ledger's outbox).
 """
 
 import asyncio
@@ -137,7 +137,7 @@ class Transport:
     Args:
         on_notice: Takes one notice per change of a link's state, on the event loop.
         message_id: By what copies of a message are known.
-        prefix: Topics below it are the neighbourhood's: at most 16 KiB, and delivered once. Others are passed as they come.
+        prefix: Topics below it are the neighbourhood's: at most 16 KiB, and delivered once. Others pass as they come.
     """
 
     def __init__(

@@ -1,0 +1,258 @@
+"""Mosquitto as a home's broker: a child process with generated files, which never outlives this process."""
+
+import asyncio
+import atexit
+import contextlib
+import logging
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from coordinator.broker import Broker, BrokerKind, BrokerSettings, BrokerUser, EmbeddedBroker
+from coordinator.errors import ConfigError
+from coordinator.mosquitto_files import config_lines, password_line, rule_lines
+
+logger = logging.getLogger(__name__)
+
+_START_S = 10.0
+_STOP_S = 5.0
+_WATCH_S = 1.0
+
+
+def find_mosquitto() -> Path | None:
+    """Return the mosquitto program; Debian keeps it where only root's PATH leads."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+    found = shutil.which("mosquitto", path=path)
+    return Path(found) if found else None
+
+
+class MosquittoBroker(Broker):
+    """Mosquitto for one home.
+
+    Started by root it runs as the user `mosquitto` (else `nobody`), from its first instruction on.
+    """
+
+    kind = "mosquitto"
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        users: Sequence[BrokerUser] = (),
+        data_dir: Path | None = None,
+    ) -> None:
+        super().__init__(host, port, users)
+        self.data_dir = None if data_dir is None else data_dir.absolute() / "mosquitto"
+        self._account = _service_account()
+        self._child: subprocess.Popen[str] | None = None
+        self._keeper: threading.Thread | None = None
+        self._files: Path | None = None
+        self._said: deque[str] = deque(maxlen=20)
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of Mosquitto; None when it does not run."""
+        return self._child.pid if self._child is not None and self.alive else None
+
+    def start(self) -> None:
+        if self.alive:
+            return
+        self.stop()
+        program = find_mosquitto()
+        if program is None:
+            raise ConfigError("mosquitto is not installed: apt install mosquitto, or use broker kind 'embedded'")
+        any_port = self.port == 0
+        give_up_at = time.monotonic() + _START_S
+        while True:
+            if any_port:
+                self.port = _free_port(self.host)
+            problem = self._try_start(program, give_up_at)
+            if problem is None:
+                atexit.register(self.stop)
+                return
+            self.stop()
+            # A predecessor that was killed a moment ago may hold the port for a moment more.
+            if "Address already in use" not in problem or time.monotonic() > give_up_at:
+                raise ConfigError(f"mosquitto cannot serve on {self.host}:{self.port}: {problem}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        atexit.unregister(self.stop)
+        if self._child is not None:
+            self._child.terminate()
+            try:
+                self._child.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        if self._keeper is not None:
+            self._keeper.join(_STOP_S)
+        if self._files is not None:
+            shutil.rmtree(self._files, ignore_errors=True)
+        self._child = self._keeper = self._files = None
+
+    def _try_start(self, program: Path, give_up_at: float) -> str | None:
+        """Start Mosquitto and wait until it serves; return None, or what went wrong in one line."""
+        self._said.clear()
+        config = self._write_files()
+        command = [str(program), "-c", str(config)]
+        if setpriv := shutil.which("setpriv"):
+            command = [setpriv, "--pdeathsig", "TERM", *command]
+        launched, serving = threading.Event(), threading.Event()
+        self._keeper = threading.Thread(
+            target=self._keep, args=(command, launched, serving), name="mosquitto-keeper", daemon=True
+        )
+        self._keeper.start()
+        launched.wait()
+        while not serving.wait(0.02):
+            if not self.alive:
+                self._keeper.join(_STOP_S)
+                return (
+                    next((line for line in reversed(self._said) if "Error" in line), "; ".join(self._said))
+                    or "no reason"
+                )
+            if time.monotonic() > give_up_at:
+                return "it does not come up in time: " + "; ".join(self._said)
+        return None
+
+    def _keep(self, command: list[str], launched: threading.Event, serving: threading.Event) -> None:
+        """Run Mosquitto and read what it says until its end.
+
+        The kernel's parent-death signal is tied to the thread that started the child, and is forgotten when the child
+        changes its user. So this thread lives as long as the child, and the child is its final user from the start.
+        """
+        account = self._account
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                user=account and account.pw_uid,
+                group=account and account.pw_gid,
+                extra_groups=[] if account else None,
+                start_new_session=True,  # Ctrl-C is for us: we stop the broker last
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            self._said.append(f"Error: {error}")
+            launched.set()
+            return
+        self._child = child
+        launched.set()
+        with child:
+            assert child.stderr is not None, "asked for as a pipe"
+            for line in map(str.strip, child.stderr):
+                self._said.append(line)
+                if line.endswith(" running"):
+                    serving.set()
+                elif line.startswith(("Error", "Warning")):
+                    logger.warning("mosquitto on port %d: %s", self.port, line)
+        if child.returncode not in (0, -signal.SIGTERM):
+            logger.warning("mosquitto on port %d ended with status %d", self.port, child.returncode)
+
+    def _write_files(self) -> Path:
+        """Write password, rule and configuration file where Mosquitto's user can read them and nobody else."""
+        files = self._files = Path(tempfile.mkdtemp(prefix="commonwatt-mosquitto-"))
+        passwords = [password_line(user.name, user.secret() or "", secrets.token_bytes(12)) for user in self.users]
+        if self.data_dir is not None:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._hand_over(self.data_dir)
+        contents = {
+            "passwords": passwords,
+            "rules": rule_lines(self.users),
+            "mosquitto.conf": config_lines(self.host, self.port, files, self.data_dir),
+        }
+        for name, lines in contents.items():
+            descriptor = os.open(files / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+            self._hand_over(files / name)
+        self._hand_over(files)
+        return files / "mosquitto.conf"
+
+    def _hand_over(self, path: Path) -> None:
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+
+def _service_account() -> pwd.struct_passwd | None:
+    """Return the user to run Mosquitto as; None for the one we are."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("mosquitto", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    return None
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def open_broker(
+    kind: BrokerKind,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    users: Sequence[BrokerUser] = (),
+    data_dir: Path | None = None,
+) -> Broker:
+    """Return a broker that is not started yet; `auto` takes Mosquitto where it is installed."""
+    if kind == "mosquitto" or (kind == "auto" and find_mosquitto() is not None):
+        return MosquittoBroker(host, port, users, data_dir)
+    return EmbeddedBroker(host, port, users)
+
+
+async def run_broker(settings: BrokerSettings, on_ready: Callable[[Broker], None] | None = None) -> None:
+    """Serve until cancelled, or until SIGTERM or SIGINT; a broker that dies is started again.
+
+    Args:
+        on_ready: Called once it serves; its `url` then has the real port.
+
+    Raises:
+        ConfigError: If it cannot serve.
+    """
+    broker = open_broker(
+        settings.kind, host=settings.host, port=settings.port, users=settings.users, data_dir=settings.data_dir
+    )
+    stopping = asyncio.Event()
+    async with broker, _on_stop_signals(stopping.set):
+        logger.info("%s broker serves on %s", broker.kind, broker.url)
+        if on_ready is not None:
+            on_ready(broker)
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _WATCH_S)
+            if not broker.alive and not stopping.is_set():
+                logger.error("broker on %s ended; starting it again", broker.url)
+                await asyncio.to_thread(broker.start)
+
+
+@contextlib.asynccontextmanager
+async def _on_stop_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `stop` on SIGTERM and SIGINT. Outside the main thread nothing is set: there we are cancelled instead."""
+    loop = asyncio.get_running_loop()
+    wanted = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+    for signal_number in wanted:
+        loop.add_signal_handler(signal_number, stop)
+    try:
+        yield
+    finally:
+        for signal_number in wanted:
+            loop.remove_signal_handler(signal_number)
