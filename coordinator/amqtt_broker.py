@@ -92,6 +92,12 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
 
 
 class _Writer(StreamWriterAdapter):  # type: ignore[misc]
+    """Drops what comes after the end of a connection; asyncio would complain about each packet."""
+
+    def write(self, data: bytes) -> None:
+        if not self._writer.transport.is_closing():
+            super().write(data)
+
     def abort(self) -> None:
         self._writer.transport.abort()
 
@@ -157,8 +163,8 @@ class CuredBroker(Broker):  # type: ignore[misc]
         if not await self._authenticate(session, self.listeners_config["default"]):
             await self._refuse(writer, BAD_USERNAME_PASSWORD, f"{session.username!r} from {remote_address}")
         session.client_id = session.client_id or gen_client_id()
-        session.clean_session = True  # nothing is kept for the absent: bounded memory, and no stale bids
-        session.keep_alive = math.ceil(session.keep_alive * 1.5)
+        if session.keep_alive > 0:
+            session.keep_alive = math.ceil(session.keep_alive * 1.5) + 1  # paho's pings come up to a second late
         before, old_handler = self._sessions.get(session.client_id, (None, None))
         if before is not None and before.username != session.username:
             await self._refuse(writer, IDENTIFIER_REJECTED, f"{session.username!r}: another user's client id")
@@ -179,7 +185,8 @@ class CuredBroker(Broker):  # type: ignore[misc]
         self, client_session: Session, handler: BrokerProtocolHandler, disconnect_waiter: "asyncio.Future[Any]"
     ) -> None:
         await super()._handle_disconnect(client_session, handler, disconnect_waiter)
-        # amqtt tidies up within a second, by id: a client that came back meanwhile would be thrown out.
+        # Nothing is kept for the absent: bounded memory, and no stale bids. amqtt would tidy up within a second, by id:
+        # a client that came back meanwhile would be thrown out.
         if self._sessions.get(client_session.client_id, (None, None))[0] is client_session:
             await self._cleanup_session(client_session.client_id)
 
@@ -194,7 +201,7 @@ class CuredBroker(Broker):  # type: ignore[misc]
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
     ) -> None:
-        """Send what is retained below a filter, only to a client that did subscribe to it and may read it."""
+        """Send what is retained below a filter, only to a client that was granted a subscription to it."""
         topic_filter, qos = subscription
         subscribers = self._subscriptions.get(topic_filter, [])
         handler = self._get_handler(session)
@@ -203,6 +210,6 @@ class CuredBroker(Broker):  # type: ignore[misc]
         sending = [
             handler.mqtt_publish(retained.topic, retained.data, min(qos, retained.qos or 0), retain=True)
             for topic, retained in self._retained_messages.items()
-            if self._matches(topic, topic_filter) and self._access.may_read(session.username, topic)
+            if self._matches(topic, topic_filter)
         ]
         await asyncio.gather(*sending)

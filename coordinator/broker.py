@@ -22,7 +22,6 @@ from coordinator.broker_settings import (
     BrokerUser,
     check_users,
     home_users,
-    load_broker_settings,
 )
 from coordinator.errors import ConfigError
 from coordinator.mqtt_topics import covers
@@ -38,7 +37,6 @@ __all__ = [
     "BrokerUser",
     "EmbeddedBroker",
     "home_users",
-    "load_broker_settings",
 ]
 
 _AMQTT_CHECKED = (0, 12)
@@ -125,10 +123,16 @@ class EmbeddedBroker(Broker):
     def __init__(self, host: str = "127.0.0.1", port: int = 0, users: Sequence[BrokerUser] = ()) -> None:
         super().__init__(host, port, users)
         self._thread: threading.Thread | None = None
+        self._broker: CuredBroker | None = None
 
     @property
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def sessions(self) -> int:
+        """Clients it knows, connected or not yet forgotten."""
+        return len(self._broker.sessions) if self._broker is not None else 0
 
     def start(self) -> None:
         if self.alive:
@@ -154,12 +158,12 @@ class EmbeddedBroker(Broker):
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(timeout=_STOP_S)
-        self._thread = None
+        self._thread = self._broker = None
 
     async def _serve(self, broker_class: "type[CuredBroker]", access: Access, ready: "Future[int]") -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        broker = broker_class(self.host, self.port, access)
+        self._broker = broker = broker_class(self.host, self.port, access)
         try:
             await broker.start()
         except Exception as error:

@@ -1,14 +1,11 @@
 """A broker's settings: where it listens, who may come in, and what each may read and write."""
 
-import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from coordinator.errors import ConfigError
 from coordinator.links import Credentials, Filter, UserName
 from coordinator.mqtt_topics import direct_topic, pub_topic
 
@@ -81,32 +78,3 @@ def home_users(community: str, home: str, owner_password: str, peers: Mapping[st
         for peer, password in peers.items()
     )
     return (owner, *readers)
-
-
-def load_broker_settings(path: Path) -> BrokerSettings:
-    """Read a broker's TOML file.
-
-    Raises:
-        ConfigError: If the file cannot be read or a key is wrong; names file, key, cause and cure.
-    """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    try:
-        return BrokerSettings.model_validate(data)
-    except ValidationError as error:
-        problems = "; ".join(_explain(dict(problem)) for problem in error.errors())
-        raise ConfigError(f"{path}: {problems}") from error
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    location = problem["loc"]
-    key = ".".join(str(part) for part in location) or "the file"
-    if problem["type"] != "extra_forbidden":
-        return f"{key}: {problem['msg']}"
-    known = BrokerUser.model_fields if "users" in location else BrokerSettings.model_fields
-    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f"{key}: no such key" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")

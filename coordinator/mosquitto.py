@@ -19,14 +19,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from coordinator.broker import Broker, BrokerKind, BrokerSettings, BrokerUser, EmbeddedBroker
+from coordinator.clock import WallClock
 from coordinator.errors import ConfigError
 from coordinator.mosquitto_files import config_lines, password_line, rule_lines
 
 logger = logging.getLogger(__name__)
 
 _START_S = 10.0
+_PORT_S = 3.0
 _STOP_S = 5.0
 _WATCH_S = 1.0
+
+_wall = WallClock()
+"""A child process lives in real time, also in the demo."""
 
 
 def find_mosquitto() -> Path | None:
@@ -56,7 +61,6 @@ class MosquittoBroker(Broker):
         self._account = _service_account()
         self._child: subprocess.Popen[str] | None = None
         self._keeper: threading.Thread | None = None
-        self._files: Path | None = None
         self._said: deque[str] = deque(maxlen=20)
 
     @property
@@ -76,39 +80,39 @@ class MosquittoBroker(Broker):
         if program is None:
             raise ConfigError("mosquitto is not installed: apt install mosquitto, or use broker kind 'embedded'")
         any_port = self.port == 0
-        give_up_at = time.monotonic() + _START_S
+        wait_for_port_until = _wall.monotonic() + _PORT_S
         while True:
             if any_port:
                 self.port = _free_port(self.host)
-            problem = self._try_start(program, give_up_at)
+            files = self._write_files()
+            try:
+                problem = self._try_start([str(program), "-c", str(files / "mosquitto.conf")])
+            finally:
+                # It has read them. Should it be told to read them again, it lets nobody in: tried with 2.0.11.
+                shutil.rmtree(files, ignore_errors=True)
             if problem is None:
                 atexit.register(self.stop)
                 return
             self.stop()
+            taken = "Address already in use" in problem
             # A predecessor that was killed a moment ago may hold the port for a moment more.
-            if "Address already in use" not in problem or time.monotonic() > give_up_at:
-                raise ConfigError(f"mosquitto cannot serve on {self.host}:{self.port}: {problem}")
+            if not taken or _wall.monotonic() > wait_for_port_until:
+                cure = ": choose another port" if taken else ""
+                raise ConfigError(f"mosquitto cannot serve on {self.host}:{self.port}: {problem}{cure}")
             time.sleep(0.2)
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
         if self._child is not None:
-            self._child.terminate()
-            try:
-                self._child.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
+            _end(self._child)
         if self._keeper is not None:
             self._keeper.join(_STOP_S)
-        if self._files is not None:
-            shutil.rmtree(self._files, ignore_errors=True)
-        self._child = self._keeper = self._files = None
+        self._child = self._keeper = None
 
-    def _try_start(self, program: Path, give_up_at: float) -> str | None:
+    def _try_start(self, command: list[str]) -> str | None:
         """Start Mosquitto and wait until it serves; return None, or what went wrong in one line."""
+        give_up_at = _wall.monotonic() + _START_S
         self._said.clear()
-        config = self._write_files()
-        command = [str(program), "-c", str(config)]
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "TERM", *command]
         launched, serving = threading.Event(), threading.Event()
@@ -124,7 +128,7 @@ class MosquittoBroker(Broker):
                     next((line for line in reversed(self._said) if "Error" in line), "; ".join(self._said))
                     or "no reason"
                 )
-            if time.monotonic() > give_up_at:
+            if _wall.monotonic() > give_up_at:
                 return "it does not come up in time: " + "; ".join(self._said)
         return None
 
@@ -160,18 +164,23 @@ class MosquittoBroker(Broker):
                 self._said.append(line)
                 if line.endswith(" running"):
                     serving.set()
-                elif line.startswith(("Error", "Warning")):
+                elif serving.is_set() and line.startswith(("Error", "Warning")):
                     logger.warning("mosquitto on port %d: %s", self.port, line)
-        if child.returncode not in (0, -signal.SIGTERM):
+        if serving.is_set() and child.returncode not in (0, -signal.SIGTERM):
             logger.warning("mosquitto on port %d ended with status %d", self.port, child.returncode)
 
     def _write_files(self) -> Path:
         """Write password, rule and configuration file where Mosquitto's user can read them and nobody else."""
-        files = self._files = Path(tempfile.mkdtemp(prefix="commonwatt-mosquitto-"))
         passwords = [password_line(user.name, user.secret() or "", secrets.token_bytes(12)) for user in self.users]
         if self.data_dir is not None:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._hand_over(self.data_dir)
+            try:
+                self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._hand_over(self.data_dir)
+            except OSError as error:
+                raise ConfigError(
+                    f"data_dir {self.data_dir}: {error}: choose a folder this program may write"
+                ) from error
+        files = Path(tempfile.mkdtemp(prefix="commonwatt-mosquitto-"))
         contents = {
             "passwords": passwords,
             "rules": rule_lines(self.users),
@@ -183,11 +192,22 @@ class MosquittoBroker(Broker):
                 file.writelines(f"{line}\n" for line in lines)
             self._hand_over(files / name)
         self._hand_over(files)
-        return files / "mosquitto.conf"
+        return files
 
     def _hand_over(self, path: Path) -> None:
         if self._account is not None:
             os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Ask Mosquitto to end, and make it. It forgets a SIGTERM that comes just before its loop starts, so ask again."""
+    give_up_at = _wall.monotonic() + _STOP_S
+    while _wall.monotonic() < give_up_at:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.25)
+            return
+    child.kill()
 
 
 def _service_account() -> pwd.struct_passwd | None:

@@ -1,8 +1,8 @@
 """One link to one broker: a paho client with its own network thread, that comes back by itself.
 
 The thread's callbacks only hand over: messages to `deliver` (thread-safe), changes of state to the event loop. An
-exception in a paho callback ends its thread while `is_connected()` stays true, so callbacks never raise and a watchdog
-rebuilds a client whose thread is gone.
+exception in a callback would end the thread while `is_connected()` stays true, so callbacks never raise, and a watchdog
+replaces a client whose thread is gone all the same.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import functools
 import logging
 import secrets
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any, Concatenate, Literal, ParamSpec
 
@@ -33,6 +32,7 @@ from coordinator.links import (
     explain_failure,
     explain_refusal,
 )
+from coordinator.mqtt_thread import NetworkThread
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class MqttLink:
         self._on_notice = on_notice
         self._state = LinkState(name=settings.name, kind="connecting", since=clock.now(), reason="not yet tried")
         self._client: paho.Client | None = None
+        self._thread: NetworkThread | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._last_sent: paho.MQTTMessageInfo | None = None
         self._overflowing = False
         self._denied: frozenset[str] = frozenset()
@@ -94,18 +96,24 @@ class MqttLink:
         return self._state
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Begin to connect; returns at once.
+
+        Raises:
+            OSError: If the process may not open another file.
+        """
         self._loop = asyncio.get_running_loop()
-        self._client = self._build_client()
+        self._launch()
         self._watcher = self._loop.create_task(self._watch())
 
     async def close(self) -> None:
         """Say goodbye to the broker and end the network thread."""
-        self._watcher.cancel()
-        await asyncio.gather(self._watcher, return_exceptions=True)
-        client, self._client = self._client, None
-        if client is not None:
-            await asyncio.to_thread(_end, client, self._last_sent)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        client, thread = self._client, self._thread
+        self._client = self._thread = None
+        if client is not None and thread is not None:
+            await asyncio.to_thread(_end, client, thread, self._last_sent)
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> bool:
         """Hand a message to the network thread.
@@ -114,9 +122,10 @@ class MqttLink:
             Whether it was taken: QoS 1 also while the broker is away, as long as the outbox has room; QoS 0 only while
             connected.
         """
-        if self._client is None:
+        if self._client is None or self._thread is None:
             return False
         info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        self._thread.wake()
         full = info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
         if full:
             self.dropped += 1
@@ -126,6 +135,17 @@ class MqttLink:
             self._notice("warning", f"outbox for {self.settings.name}'s broker is full: new messages are dropped")
         self._overflowing = full or (self._overflowing and not self.state.connected)
         return not full and (qos > 0 or info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS)
+
+    def _launch(self) -> None:
+        """Make a client and its thread, and have it connect."""
+        client, options = self._build_client(), self._options
+
+        def failed(error: OSError) -> None:
+            self._post(client, self._set_state, "away", explain_failure(error))
+
+        thread = NetworkThread(client, options.retry_min_s, options.retry_max_s, failed)
+        thread.start()
+        self._client, self._thread = client, thread
 
     def _build_client(self) -> paho.Client:
         options = self._options
@@ -137,17 +157,13 @@ class MqttLink:
         )
         client.connect_timeout = options.connect_timeout_s
         client.max_queued_messages_set(options.outbox)
-        # Annotated int, used as seconds in plain arithmetic: the demo and the tests retry faster than a second.
-        client.reconnect_delay_set(options.retry_min_s, options.retry_max_s)  # type: ignore[arg-type]
         client.on_pre_connect = self._on_pre_connect
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.connect_async(self.settings.host, self.settings.port, keepalive=options.keepalive_s)
-        client.loop_start()
         return client
 
     # --- on the network thread -------------------------------------------------------------------------------------
@@ -173,11 +189,6 @@ class MqttLink:
         if self.settings.subscribe:
             client.subscribe([(topic_filter, 1) for topic_filter in self.settings.subscribe])
         self._post(client, self._connected)
-
-    @_never_raises
-    def _on_connect_fail(self, client: paho.Client, _userdata: Any) -> None:
-        # paho calls this while it handles the exception and does not pass it on.
-        self._post(client, self._set_state, "away", explain_failure(sys.exception()))
 
     @_never_raises
     def _on_disconnect(self, client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
@@ -220,10 +231,11 @@ class MqttLink:
         self._set_state("connected", "connected")
 
     def _lost(self, reason: str) -> None:
-        if not self.state.connected:
+        if self.state.kind == "refused":
             return  # paho reports the end of a refused attempt too; the refusal says more
-        quick = self._clock.monotonic() - self._connected_at < _QUICK_LOSS_S
-        self._quick_losses = self._quick_losses + 1 if quick else 0
+        if self.state.connected:
+            quick = self._clock.monotonic() - self._connected_at < _QUICK_LOSS_S
+            self._quick_losses = self._quick_losses + 1 if quick else 0
         self._set_state("away", reason)
 
     def _set_denied(self, denied: frozenset[str]) -> None:
@@ -235,10 +247,10 @@ class MqttLink:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._options.watch_s)
-            client = self._client
-            if client is None:
+            client, thread = self._client, self._thread
+            if client is None or thread is None:
                 return
-            dead = client._thread is None  # the only sign of it: is_connected() stays true
+            dead = not thread.alive
             poisoned = self._quick_losses >= _QUICK_LOSSES_MAX
             if not dead and not poisoned:
                 continue
@@ -247,17 +259,16 @@ class MqttLink:
             self._quick_losses = 0
             self._last_sent = None
             self._set_state("away", "the link's own thread ended" if dead else "the broker hangs up at once")
-            self._client = self._build_client()
-            await asyncio.to_thread(_end, client, None)
+            self._launch()
+            await asyncio.to_thread(_end, client, thread, None)
 
 
-def _end(client: paho.Client, last_sent: paho.MQTTMessageInfo | None) -> None:
+def _end(client: paho.Client, thread: NetworkThread, last_sent: paho.MQTTMessageInfo | None) -> None:
     """Flush, disconnect and join the client's thread. Blocks; not for the event loop."""
     if last_sent is not None and client.is_connected():
         with contextlib.suppress(ValueError, RuntimeError):  # raised when it was never on its way
             last_sent.wait_for_publish(_FLUSH_S)
-    client.disconnect()
-    client.loop_stop()
+    thread.stop()
     # The callbacks hold the link and the link held the client: without this the sockets wait for the cycle collector.
-    client.on_pre_connect = client.on_socket_open = client.on_connect = client.on_connect_fail = None
+    client.on_pre_connect = client.on_socket_open = client.on_connect = None
     client.on_disconnect = client.on_subscribe = client.on_message = None

@@ -71,7 +71,9 @@ class Household(Protocol):
         """Take the slot's firm trades, + bought."""
         ...
 
-    def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill) -> None: ...
+    def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
+        """Take the slot's final bill and its contracts, whatever became of them."""
+        ...
 
 
 class Trader:
@@ -244,9 +246,9 @@ class Trader:
             return []
         if mine < 0:
             # A buyer whose view lags by one price step is still served; below the own feed-in price nobody is.
-            lag = 2 * self._rules.price_change_micro
+            lag = self._rules.price_change_micro
             floor = max(export_micro, price_micro - lag) if self._rules.price_rule == "marginal" else export_micro
-            sell_wh = -self._household.keep(slot, mine, floor)
+            sell_wh = -self._household.keep(slot, mine, price_micro)
             return self.book.mandate(slot, sell_wh=sell_wh, floor_micro=floor) if sell_wh else []
         wanted = {m.seller: m.energy_wh for m in match(bids, slot.key // slot.length_s) if m.buyer == self._me}
         kept_wh = self._household.keep(slot, sum(wanted.values()), price_micro) if wanted else 0
@@ -281,7 +283,7 @@ class Trader:
             import_micro, export_micro = self._household.tariff_micro(slot)
             net_wh = reading.import_wh - reading.export_wh
             bill = settle_slot(self._me, contracts, net_wh=net_wh, import_micro=import_micro, export_micro=export_micro)
-            self._household.settled(slot, reading, bill)
+            self._household.settled(slot, reading, bill, contracts)
             self.book.forget_before(int((now - MEMORY).timestamp()))
             data: dict[str, int | str] = {
                 "bought_wh": bill.bought_wh,

@@ -185,13 +185,22 @@ class Transport:
         self._links = tuple(made)
         for settings in self._settings:
             settings.secret()  # a missing password file is told before the first thread starts
-        for link in self._links:
-            link.start()
+        try:
+            for link in self._links:
+                link.start()
+        except OSError as error:
+            await self._close()
+            raise ConfigError(
+                f"{len(self._links)} links cannot be opened: {error}: allow this program more open files (ulimit -n)"
+            ) from error
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         if self._inbox:
             self._inbox.close()
         await asyncio.gather(*(link.close() for link in self._links))

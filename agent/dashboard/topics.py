@@ -73,6 +73,13 @@ class Market(Topic):
     """Why this home traded or did not, in plain words."""
 
 
+class Running(Market):
+    """The same for the slot that runs now, so that a page opened in mid-slot is complete.
+
+    The state publisher derives it from `Market` when the slot begins; nobody else needs to publish it.
+    """
+
+
 class PlannedSlot(BaseModel):
     """One slot of the plan; powers are means over the slot."""
 
@@ -115,6 +122,10 @@ class SettledSlot(BaseModel):
     price_per_kwh: Decimal | None
     forecast_load_wh: float | None
     forecast_pv_wh: float | None
+    import_price_per_kwh: Decimal | None = None
+    export_price_per_kwh: Decimal | None = None
+    trades: list[Trade] = []
+    """The slot's contracts with their last status, so that the trades of the day survive a restart of the page."""
 
 
 class Day(Topic):
@@ -136,6 +147,8 @@ class Savings(Topic):
     sold_wh: int
     imported_wh: int
     exported_wh: int
+    utility_wh: int = 0
+    """Bought from the grid at the tariff, on top of what neighbours sold."""
     contracts: int
     contracts_void: int
     rounds_mean: float
@@ -179,6 +192,7 @@ class Notices(Topic):
 TOPICS: dict[str, type[Topic]] = {
     "state": State,
     "market": Market,
+    "running": Running,
     "plan": Plan,
     "day": Day,
     "savings": Savings,

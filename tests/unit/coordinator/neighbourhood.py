@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from coordinator.audit import Audit, audit, read_books
 from coordinator.charter import Charter, Member, Rules
+from coordinator.contracts import Contract
 from coordinator.desk import Desk
 from coordinator.identity import Identity, encode_base64
 from coordinator.ledger_store import LedgerStore
@@ -77,7 +79,7 @@ class ScriptedHome:
     def gate_closed(self, slot: Slot, net_wh: int, now: datetime) -> None:
         self.gates[slot.key] = net_wh
 
-    def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill) -> None:
+    def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
         self.bills[slot.key] = bill
 
 
@@ -94,15 +96,18 @@ class Neighbourhood:
         duplicates: float = 0.0,
         delay_s: tuple[float, float] = (0.05, 0.5),
         rules: Rules | None = None,
+        start_at: datetime = START,
+        make_home: Callable[[int, Rules], Any] | None = None,
     ) -> None:
         self.rules = rules or Rules(horizon_slots=8)
         self.random = random.Random(seed)
         self.loss, self.duplicates, self.delay_s = loss, duplicates, delay_s
-        self.now = START
+        self.now = start_at
         self.folder = folder
         self.identities = [Identity.from_seed(bytes([seed % 256, n + 1]) * 16) for n in range(homes)]
         self.charter = make_charter(self.identities, self.rules)
-        self.homes = {i.id: ScriptedHome(rules=self.rules, seed=n) for n, i in enumerate(self.identities)}
+        make = make_home or (lambda n, rules: ScriptedHome(rules=rules, seed=n))
+        self.homes = {i.id: make(n, self.rules) for n, i in enumerate(self.identities)}
         self.sent: list[tuple[str, str, bytes]] = []
         self.tamper: Callable[[str, str, bytes], bytes | None] = lambda sender, to, wire: wire
         self._queue: list[tuple[datetime, int, str, bytes]] = []
@@ -142,9 +147,10 @@ class Neighbourhood:
                     heapq.heappush(self._queue, (at, next(self._order), home, tampered))
 
     def run(self, until: datetime) -> None:
+        due = {home: desk.next_deadline(self.now) for home, desk in self.desks.items()}
         while True:
-            due = [(desk.next_deadline(self.now), home) for home, desk in self.desks.items()]
-            timer_at, home = min(due, default=(until, ""))
+            home = min(due, key=lambda name: (due[name], name), default="")
+            timer_at = due.get(home, until)
             message_at = self._queue[0][0] if self._queue else until
             at = min(timer_at, message_at)
             if at >= until:
@@ -152,11 +158,13 @@ class Neighbourhood:
                 return
             self.now = max(self.now, at)
             if message_at <= timer_at:
-                _, _, receiver, wire = heapq.heappop(self._queue)
-                if receiver in self.desks:
-                    self.desks[receiver].receive(wire, self.now)
+                _, _, home, wire = heapq.heappop(self._queue)
+                if home not in self.desks:
+                    continue
+                self.desks[home].receive(wire, self.now)
             else:
                 self.desks[home].tick(self.now)
+            due[home] = self.desks[home].next_deadline(self.now)
 
     def run_slots(self, slots: int) -> None:
         """Run whole slots, reading every meter at the end of each: what was traded, and 10 Wh bought on top."""

@@ -1,0 +1,53 @@
+# One command per job, the same here and in CI. Arguments go through ARGS: make demo ARGS="--hours 3 --no-page"
+ARGS :=
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first python on PATH that is new enough; PYTHON=... overrides it.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$p -c '$(NEW_ENOUGH)' 2>/dev/null; then echo $$p; break; fi; done)
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test bench lint clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/commonwatt demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Only what the targets above create; never an owner's configuration, key or ledger.
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	find agent coordinator tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "Commonwatt needs Python 3.11 or newer; none was found$(if $(PYTHON), as '$(PYTHON)')." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "$(PYTHON) could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; }
+
+# A stamp is newer than the files it was installed from; the demo does not wait for the test tools.
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Commonwatt into $(VENV) (once) ..."
+	@$(PIP_INSTALL) -e ".[broker,dashboard]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Commonwatt and its test tools into $(VENV) (once) ..."
+	@$(PIP_INSTALL) -e ".[dev]"
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,55 @@
+"""`commonwatt`: the commands. Each is thin; errors an owner can cure are one line, everything else is a bug."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from agent.cli import demo, home, parts
+from coordinator.errors import CommonwattError
+
+app = typer.Typer(
+    name="commonwatt",
+    help="The open controller for home microgrids: your devices, your plan, trades with your neighbours, no centre.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("init")(home.init)
+app.command("check")(home.check)
+app.command("run")(home.run)
+app.command("watch")(parts.watch)
+app.command("simulator")(parts.simulator)
+app.command("broker")(parts.broker)
+app.command("dashboard")(parts.dashboard)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"commonwatt {version('commonwatt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Entry point of all commands."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except CommonwattError as error:
+        Console(stderr=True).print(f"[bold red]commonwatt:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The owner's settings of one home: one TOML file, environment variables on top (COMMONWATT_MQTT__OWN__URL=...).
+
+Every subsystem gets its own section and nothing else. Relative paths in the file are relative to the file.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent.control.settings import ControlSettings
+from agent.devices.settings import DeviceSettings
+from agent.planning.problem import WEAR_PER_KWH, Battery
+from agent.planning.tariff import TariffSettings
+from agent.simulator.settings import ClockSettings
+from coordinator.broker_settings import BrokerSettings
+from coordinator.charter import DisplayName
+from coordinator.errors import ConfigError
+from coordinator.links import Credentials, UserName
+from coordinator.toml_file import read_toml
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HomeSection(Section):
+    name: DisplayName
+    """As the charter calls this home."""
+    timezone: str = "UTC"
+    data_dir: Path = Path("data")
+    pv_kwp: float | None = Field(default=None, ge=0)
+    """Installed PV power; forecasts stay below it. 0 for a home without."""
+    connection_kw: float | None = Field(default=None, gt=0)
+    """Limit of the grid connection in both directions."""
+    since: AwareDatetime | None = None
+    """Bills count from here on; without it, from the first metered slot."""
+    until: AwareDatetime | None = None
+    """Bills count up to here; without it, for ever."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError, ValueError):
+            raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from None
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class CommunitySection(Section):
+    charter: Path
+    key_file: Path
+
+
+class OwnBroker(Credentials):
+    url: str
+    username: UserName = "owner"
+
+
+class PeerBroker(Credentials):
+    """A neighbour's broker, as this home is let into it."""
+
+    member: DisplayName
+    url: str | None = None
+    """Default: the address in the charter."""
+    username: UserName | None = None
+    """Default: this home's id."""
+
+
+class MqttSection(Section):
+    own: OwnBroker
+    peers: tuple[PeerBroker, ...] = ()
+    heartbeat_s: float = Field(default=20.0, gt=0, le=600)
+    keepalive_s: int = Field(default=10, ge=1, le=600)
+    retry_max_s: float = Field(default=15.0, gt=0)
+
+
+class PollSection(Section):
+    interval_s: float = Field(default=2.0, gt=0, le=60)
+    stale_after_s: float = Field(default=15.0, gt=0)
+
+
+class BatterySection(Section):
+    capacity_kwh: float = Field(gt=0)
+    charge_kw: float = Field(gt=0)
+    discharge_kw: float = Field(gt=0)
+    round_trip_efficiency: float = Field(default=0.9, gt=0, le=1)
+    reserve_pct: float = Field(default=20.0, ge=0, lt=100)
+    max_pct: float = Field(default=95.0, gt=0, le=100)
+    wear_per_kwh: float = Field(default=WEAR_PER_KWH, ge=0)
+
+    def battery(self) -> Battery:
+        """Return the battery as planning sees it: from empty to the owner's maximum."""
+        one_way = self.round_trip_efficiency**0.5
+        return Battery(
+            capacity_wh=1000 * self.capacity_kwh,
+            charge_max_w=1000 * self.charge_kw,
+            discharge_max_w=1000 * self.discharge_kw,
+            efficiency_charge=one_way,
+            efficiency_discharge=one_way,
+            reserve_wh=10 * self.capacity_kwh * self.reserve_pct,
+        )
+
+
+class HomeConfig(BaseSettings):
+    """One home."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="COMMONWATT_", env_nested_delimiter="__")
+
+    home: HomeSection
+    community: CommunitySection
+    mqtt: MqttSection
+    devices: Annotated[dict[str, DeviceSettings], Field(min_length=1)]
+    tariff: TariffSettings
+    poll: PollSection = PollSection()
+    battery: BatterySection | None = None
+    control: ControlSettings = ControlSettings()
+    broker: BrokerSettings | None = None
+    """Start this home's broker together with the agent; without it, the broker runs on its own."""
+    clock: ClockSettings | None = None
+    """A simulated clock; real homes leave it out."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load_config(path: Path) -> HomeConfig:
+    """Read a home's configuration; relative paths in it become relative to its folder.
+
+    Raises:
+        ConfigError: Names file, key, cause and cure.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; `commonwatt init` writes a commented one")
+    return _anchored(read_toml(path, HomeConfig), path.resolve().parent)
+
+
+def _anchored(config: HomeConfig, folder: Path) -> HomeConfig:
+    """Make every path of the configuration absolute."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            changes = {name: walk(getattr(value, name)) for name in type(value).model_fields}
+            return value.model_copy(update=changes)
+        if isinstance(value, tuple):
+            return tuple(walk(item) for item in value)
+        if isinstance(value, dict):
+            return {key: walk(item) for key, item in value.items()}
+        return folder / value if isinstance(value, Path) else value
+
+    anchored: HomeConfig = walk(config)
+    return anchored

@@ -1,0 +1,23 @@
+"""What a person should know of: what is wrong right now, and what happened last. Pure."""
+
+from agent.dashboard.figures import STALE_AFTER_S
+from agent.dashboard.picture import Picture
+from agent.dashboard.topics import Notice
+
+
+def warnings(picture: Picture, wall_s: float) -> list[tuple[str, str]]:
+    """Return (home, text) of everything that is wrong right now, as the homes say it or as their silence shows."""
+    found: list[tuple[str, str]] = []
+    for home in picture.homes.values():
+        if not home.link_up:
+            found.append((home.name, "its broker does not answer"))
+        elif home.heard_s is not None and wall_s - home.heard_s > STALE_AFTER_S:
+            found.append((home.name, "has gone quiet; its figures are old"))
+        found.extend((home.name, text) for text in (home.notices.warnings if home.notices else []))
+    return found
+
+
+def notices(picture: Picture, limit: int) -> list[tuple[str, Notice]]:
+    """Return (home, notice), newest first."""
+    entries = [(home.name, n) for home in picture.homes.values() if home.notices for n in home.notices.log]
+    return sorted(entries, key=lambda entry: entry[1].at, reverse=True)[:limit]

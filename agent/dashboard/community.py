@@ -1,0 +1,83 @@
+"""The page of several homes: who gives whom what, what it costs, what it brought."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from agent.dashboard import attention, figures, price_charts, words
+from agent.dashboard.cells import Rows, box, text
+from agent.dashboard.chart import Chart
+from agent.dashboard.figures import CommunityFigures, HomeFigures
+from agent.dashboard.header import Header
+from agent.dashboard.homes import HomesTable
+from agent.dashboard.money import Bills, PriceCard, SavingsCard
+from agent.dashboard.neighbourhood import Neighbourhood
+from agent.dashboard.picture import Picture
+from agent.dashboard.settings import DashboardSettings
+
+_NOTICES_SHOWN = 12
+_DEFAULT_SLOT = timedelta(minutes=15)
+
+
+class CommunityView:
+    """Built once per visitor; `update` changes what changed."""
+
+    def __init__(self, settings: DashboardSettings) -> None:
+        names = [source.home for source in settings.sources]
+        self._settings = settings
+        self._header = Header(settings.title, settings.zone, settings.demo, back=None)
+        with box("hero"):
+            with box("card picture"):
+                text("Right now", "label", "h2")
+                self._neighbourhood = Neighbourhood(names)
+            with box("side"):
+                self._savings = SavingsCard("community", settings.currency)
+                self._price = PriceCard("community", settings.currency)
+        self._table = HomesTable(names, settings.currency)
+        with box("pair"):
+            with box("card"):
+                text("Price and trade through the day", "label", "h2")
+                self._chart = Chart()
+            with box("card"):
+                text("What happened", "label", "h2")
+                self._log = Rows("log", ("log-time num", "log-home", "log-text"), "Nothing to report yet.")
+
+    def update(self, picture: Picture, wall_s: float) -> None:
+        community = figures.community_figures(picture)
+        homes = {h.name: figures.home_figures(h, community.now, wall_s) for h in picture.homes.values()}
+        currency = self._settings.currency
+        self._header.update(community, attention.warnings(picture, wall_s))
+        self._header.glance(words.amount(community.saved, currency), community.price, currency)
+        self._neighbourhood.update(homes, community)
+        self._table.update(homes)
+        self._update_money(community, homes)
+        self._update_chart(picture, community)
+        entries = attention.notices(picture, _NOTICES_SHOWN)
+        rows = [(words.clock_time(n.at, self._settings.zone), home, n.text) for home, n in entries]
+        self._log.show(rows, [n.level for _, n in entries])
+
+    def _update_money(self, community: CommunityFigures, homes: Mapping[str, HomeFigures]) -> None:
+        self._savings.update(
+            Bills(
+                no_battery=community.bill_no_battery,
+                alone=community.bill_alone,
+                traded=community.bill_traded,
+                contracts=community.contracts,
+                bought_wh=community.traded_wh,
+                sold_wh=None,
+            )
+        )
+        buyers = sum((home.trading_w or 0) >= 1 for home in homes.values())
+        volume = "No home is trading in this period."
+        if community.trading_w >= 1:
+            volume = f"{words.power(community.trading_w)} on its way to {buyers} {'home' if buyers == 1 else 'homes'}"
+        self._price.update(community.price, community.export_prices, community.import_prices, volume)
+
+    def _update_chart(self, picture: Picture, community: CommunityFigures) -> None:
+        length = picture.slot_length() or _DEFAULT_SLOT
+        if community.now is None:
+            return
+        now, settings = community.now, self._settings
+        key = (community.slot_start_at, [(len(h.markets), h.day and h.day.at) for h in picture.homes.values()])
+        self._chart.show(
+            key, lambda: price_charts.community_prices(picture, now, length, settings.zone, settings.currency)
+        )

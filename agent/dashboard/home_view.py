@@ -1,0 +1,165 @@
+"""The page of one home: its power flow and money, three charts, its plan, its trades, its neighbours."""
+
+from datetime import datetime, timedelta
+
+from agent.dashboard import attention, charts, figures, price_charts, words
+from agent.dashboard.cells import Rows, box, mark, show, text
+from agent.dashboard.chart import Chart
+from agent.dashboard.figures import CommunityFigures, HomeFigures
+from agent.dashboard.flow import PowerFlow
+from agent.dashboard.header import Header
+from agent.dashboard.homes import HomeRow
+from agent.dashboard.money import Bills, PriceCard, SavingsCard
+from agent.dashboard.picture import HomePicture, Picture
+from agent.dashboard.plan_words import plan_lines
+from agent.dashboard.settings import DashboardSettings
+from agent.dashboard.topics import Peers
+
+_TRADES_SHOWN = 40
+_NOTICES_SHOWN = 12
+_DEFAULT_SLOT = timedelta(minutes=15)
+
+
+class HomeView:
+    """Built once per visitor; `update` changes what changed."""
+
+    def __init__(self, settings: DashboardSettings, name: str) -> None:
+        several = len(settings.sources) > 1
+        self._settings, self._name = settings, name
+        title = name if several else settings.title
+        self._header = Header(title, settings.zone, settings.demo, back=settings.title if several else None)
+        with box("hero"):
+            with box("card picture"):
+                text("Right now", "label", "h2")
+                self._flow = PowerFlow()
+                self._reason = text("", "reason", "p")
+                self._market_reason = text("", "reason second", "p")
+            with box("side"):
+                self._savings = SavingsCard(name, settings.currency)
+                self._price = PriceCard("community", settings.currency)
+        with box("card homes single"), box("homes-grid"):
+            self._row = HomeRow(name, settings.currency, bills=False)
+        self._build_charts()
+        self._build_lists()
+
+    def _build_charts(self) -> None:
+        with box("pair"):
+            with box("card"):
+                text("Battery, measured and planned", "label", "h2")
+                self._battery = Chart()
+            with box("card"):
+                text("Expected and measured", "label", "h2")
+                self._forecast = Chart()
+        with box("pair"):
+            with box("card"):
+                text("Price and trade", "label", "h2")
+                self._prices = Chart()
+            with box("card"):
+                text("Trades", "label", "h2")
+                columns = ("when num", "who", "what num", "price num", "status")
+                self._trades = Rows("trades", columns, "No trades yet.")
+
+    def _build_lists(self) -> None:
+        with box("card"):
+            text("Plan for the next 24 hours", "label", "h2")
+            columns = ("when num", "what", "trade", "level num", "why")
+            self._plan = Rows("plan", columns, "No plan yet.")
+        with box("pair"):
+            with box("card"):
+                self._peers_title = text("Neighbours", "label", "h2")
+                self._peers = Rows("peers", ("who", "status"), "No neighbour is known yet.")
+                self._charter = Rows("facts", ("fact-name", "fact"), "")
+            with box("card"):
+                text("What happened", "label", "h2")
+                self._log = Rows("log", ("log-time num", "log-text"), "Nothing to report yet.")
+
+    def update(self, picture: Picture, wall_s: float) -> None:
+        home = picture.homes[self._name]
+        community = figures.community_figures(picture)
+        now = community.now
+        current = figures.home_figures(home, now, wall_s)
+        mine = [warning for warning in attention.warnings(picture, wall_s) if warning[0] == self._name]
+        self._header.update(community, mine)
+        self._header.glance(
+            words.amount(current.saved, self._settings.currency), current.price, self._settings.currency
+        )
+        self._flow.update(current)
+        self._row.update(current)
+        self._update_reasons(home, current)
+        self._update_money(home, current, community)
+        if now is not None:
+            self._update_charts(home, now, (picture.slot_length() or _DEFAULT_SLOT))
+        self._update_lists(home, now, (picture.slot_length() or _DEFAULT_SLOT))
+
+    def _update_reasons(self, home: HomePicture, current: HomeFigures) -> None:
+        show(self._reason, current.reason)
+        mark(self._reason, "gone", not current.reason)
+        said = home.market.reason if home.market else ""
+        show(self._market_reason, said)
+        mark(self._market_reason, "gone", not said)
+
+    def _update_money(self, home: HomePicture, current: HomeFigures, community: CommunityFigures) -> None:
+        books = home.savings
+        self._savings.update(
+            Bills(
+                no_battery=books.bill_no_battery if books else None,
+                alone=books.bill_alone if books else None,
+                traded=books.bill_traded if books else None,
+                contracts=books.contracts if books else 0,
+                bought_wh=books.bought_wh if books else 0,
+                sold_wh=books.sold_wh if books else 0,
+            )
+        )
+        low = () if current.export_price is None else (current.export_price,)
+        high = () if current.import_price is None else (current.import_price,)
+        price = current.price if current.price is not None else community.price
+        self._price.update(price, low, high, f"This home is {words.trading(current.trading_w)}.")
+
+    def _update_charts(self, home: HomePicture, now: datetime, length: timedelta) -> None:
+        zone, currency = self._settings.zone, self._settings.currency
+        running = int(now.timestamp()) // int(length.total_seconds())
+        key = (running, home.day and home.day.at, home.plan and home.plan.at, len(home.markets))
+        self._battery.show(key, lambda: charts.battery_chart(home, now, length, zone))
+        self._forecast.show(key, lambda: charts.forecast_chart(home, now, length, zone))
+        self._prices.show(key, lambda: price_charts.home_prices(home, now, length, zone, currency))
+
+    def _update_lists(self, home: HomePicture, now: datetime | None, length: timedelta) -> None:
+        zone, currency = self._settings.zone, self._settings.currency
+        self._plan.show(plan_lines(home.plan.slots, now, length, zone) if home.plan and now else [])
+        trades = home.trades()[:_TRADES_SHOWN]
+        rows = [
+            (
+                words.span(start, start + length, zone),
+                trade.partner,
+                words.trade(trade),
+                f"at {words.price(trade.price_per_kwh, currency)}",
+                words.TRADE_STATUS[trade.status],
+            )
+            for start, trade in trades
+        ]
+        self._trades.show(rows, [trade.status for _, trade in trades])
+        log = home.notices.log[:_NOTICES_SHOWN] if home.notices else []
+        self._log.show([(words.clock_time(n.at, zone), n.text) for n in log], [n.level for n in log])
+        self._update_peers(home.peers, now)
+
+    def _update_peers(self, peers: Peers | None, now: datetime | None) -> None:
+        members = peers.members if peers else []
+        online = sum(peer.online for peer in members)
+        show(self._peers_title, f"Neighbours: {online} of {len(members)} online" if members else "Neighbours")
+        rows = []
+        for peer in members:
+            seen = words.UNKNOWN
+            if peer.last_seen_at is not None and now is not None:
+                seen = f"last seen {words.ago(max(0.0, (now - peer.last_seen_at).total_seconds()))}"
+            rows.append((peer.name, "online" if peer.online else seen))
+        self._peers.show(rows, ["online" if peer.online else "away" for peer in members])
+        facts: list[tuple[str, str]] = []
+        if peers:
+            rule = words.PRICE_RULES.get(peers.price_rule, peers.price_rule)
+            facts = [
+                ("Community", peers.community),
+                ("Price rule", rule),
+                ("Charter", peers.community_id[:16]),
+                ("This home is known as", peers.self_id[:16]),
+            ]
+        self._charter.show(facts)

@@ -1,0 +1,90 @@
+"""What the page needs to know: where it listens and whose topics it reads."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from agent.dashboard.topics import PREFIX, TOPICS
+
+
+class Source(BaseModel):
+    """One home's broker, as a reader is let into it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Annotated[str, Field(min_length=1, max_length=64)]
+    url: str
+    """`mqtt://host:port`; port 1883 when left out."""
+    username: str | None = None
+    password: Annotated[str | None, Field(repr=False)] = None
+
+    @field_validator("home")
+    @classmethod
+    def _can_be_part_of_a_topic(cls, home: str) -> str:
+        if set(home) & set("+#/\0"):
+            raise ValueError("a home's name is part of its topics and cannot contain + # or /")
+        return home
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_broker(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "mqtt" or not parts.hostname or parts.path.strip("/") or parts.username:
+            raise ValueError(f"{url!r} is not a broker: write mqtt://host:port, user and password in their own keys")
+        try:
+            if parts.port == 0:
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"{url!r} has no usable port: write one between 1 and 65535") from None
+        return url
+
+    @property
+    def broker_host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def broker_port(self) -> int:
+        return urlsplit(self.url).port or 1883
+
+    @property
+    def topic_filters(self) -> tuple[str, ...]:
+        """The kinds this program knows, one filter each: nothing else on the broker is asked for."""
+        return tuple(f"{PREFIX}/{self.home}/{kind}" for kind in TOPICS)
+
+
+class DashboardSettings(BaseModel):
+    """The page's own section of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = "Commonwatt"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    sources: Annotated[list[Source], Field(min_length=1)]
+    demo: bool = False
+    """True: times come from a simulation and the page says so."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_timezone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError, ValueError):  # unknown, a folder of the database, not a relative name
+            raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from None
+        return name
+
+    @field_validator("sources")
+    @classmethod
+    def _homes_differ(cls, sources: list[Source]) -> list[Source]:
+        names = [source.home for source in sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"home {twice!r} is listed twice: every home needs its own name")
+        return sources
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)

@@ -1,0 +1,163 @@
+"""How figures are said to people: one wording for the page and the terminal. Pure."""
+
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from zoneinfo import ZoneInfo
+
+from agent.dashboard.topics import Trade
+from coordinator.quantities import cents
+
+UNKNOWN = "–"
+
+IDLE_W = 20.0
+"""Flows below this are said to be none: meters and inverters flutter by about as much."""
+
+_SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
+_MINOR = {"EUR": "ct", "GBP": "p", "USD": "¢", "CHF": "Rp"}
+
+TRADE_STATUS: dict[str, str] = {"offered": "offered", "bound": "agreed", "counted": "settled", "void": "cancelled"}
+
+PRICE_RULES: dict[str, str] = {
+    "marginal": "one price for all, where supply meets demand",
+    "midpoint": "halfway between the grid's buying and selling price",
+    "sdr": "by the ratio of supply to demand",
+}
+
+
+def power(watts: float | None) -> str:
+    """Say an amount of power without its direction: "1.2 kW", "340 W"."""
+    if watts is None:
+        return UNKNOWN
+    amount = abs(watts)
+    if amount < 995:
+        return f"{round(amount / 10) * 10 if amount >= 100 else round(amount)} W"
+    return f"{amount / 1000:.1f} kW"
+
+
+def energy(watt_hours: float | None) -> str:
+    """Say an amount of energy without its direction: "1.25 kWh", "340 Wh"."""
+    if watt_hours is None:
+        return UNKNOWN
+    amount = abs(watt_hours)
+    return f"{round(amount)} Wh" if amount < 1000 else f"{amount / 1000:.{2 if amount < 10_000 else 1}f} kWh"
+
+
+def percent(value: float | Decimal | None) -> str:
+    return UNKNOWN if value is None else f"{value:.0f} %"
+
+
+def amount(value: Decimal | None, currency: str) -> str:
+    """Say an amount of money: "€3.42", "−€0.45", "CHF 3.42"."""
+    if value is None:
+        return UNKNOWN
+    rounded = cents(value)
+    sign = "−" if rounded < 0 else ""
+    symbol = _SYMBOLS.get(currency, f"{currency} ")
+    return f"{sign}{symbol}{abs(rounded):,.2f}"
+
+
+def price(value: Decimal | float | None, currency: str) -> str:
+    """Say a price per kWh in the currency's small unit where it has one: "21.4 ct", "XYZ 0.214"."""
+    if value is None:
+        return UNKNOWN
+    exact = Decimal(str(value))
+    if minor := _MINOR.get(currency):
+        return f"{(exact * 100).quantize(Decimal('0.1'), ROUND_HALF_EVEN)} {minor}".replace("-", "−")
+    return f"{currency} {exact.quantize(Decimal('0.001'), ROUND_HALF_EVEN)}".replace("-", "−")
+
+
+def generation(watts: float | None) -> str:
+    """Say what the panels make."""
+    return "nothing" if watts is not None and watts < IDLE_W else power(watts)
+
+
+def battery(watts: float | None) -> str:
+    """Say what a battery does; positive discharges."""
+    if watts is None:
+        return UNKNOWN
+    if abs(watts) < IDLE_W:
+        return "resting"
+    return f"{'giving' if watts > 0 else 'charging'} {power(watts)}"
+
+
+def meter(watts: float | None) -> str:
+    """Say what crosses the meter; positive comes in."""
+    if watts is None:
+        return UNKNOWN
+    if abs(watts) < IDLE_W:
+        return "nothing"
+    return f"{power(watts)} {'in' if watts > 0 else 'out'}"
+
+
+def trading(watts: float | None) -> str:
+    """Say what the running contracts move; positive is bought."""
+    if watts is None:
+        return UNKNOWN
+    if abs(watts) < 1:
+        return "not trading"
+    return f"{'buying' if watts > 0 else 'selling'} {power(watts)}"
+
+
+def trade(item: Trade) -> str:
+    return f"{'bought' if item.energy_wh > 0 else 'sold'} {energy(item.energy_wh)}"
+
+
+def clock_time(at: datetime, zone: ZoneInfo) -> str:
+    return at.astimezone(zone).strftime("%H:%M")
+
+
+def date_and_time(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b}, {local:%H:%M}"
+
+
+def span(start_at: datetime, end_at: datetime, zone: ZoneInfo) -> str:
+    return f"{clock_time(start_at, zone)}–{clock_time(end_at, zone)}"
+
+
+def ago(seconds: float) -> str:
+    """Say a wall-clock age: "12 s ago", "3 min ago"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s ago"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min ago"
+    return f"{seconds / 3600:.0f} h ago" if seconds < 172_800 else f"{seconds / 86_400:.0f} days ago"
+
+
+def remaining(left: timedelta) -> str:
+    """Say how long until the slot ends: "7 min", "40 s"."""
+    seconds = max(0, int(left.total_seconds()))
+    return f"{seconds} s" if seconds < 60 else f"{round(seconds / 60)} min"
+
+
+def saving_percent(before: Decimal | None, after: Decimal | None) -> Decimal | None:
+    """Return how much less `after` is, in percent of `before`; None where a share of the bill has no meaning."""
+    if before is None or after is None or before <= 0:
+        return None
+    return (before - after) / before * 100
+
+
+def compared(before: Decimal | None, after: Decimal | None, than: str, currency: str) -> str:
+    """Say a comparison of two bills: "18 % less than without trading", "€1.20 less than without battery"."""
+    if before is None or after is None:
+        return ""
+    if before == after:
+        return f"the same as {than}"
+    share = saving_percent(before, after)
+    if share is None or abs(share) > 100:
+        shown = amount(abs(before - after), currency)
+    else:
+        shown = f"{abs(share):.{0 if abs(share) >= 1 else 1}f} %"
+    return f"{shown} {'less' if after < before else 'more'} than {than}"
+
+
+def bill(value: Decimal | None, currency: str) -> str:
+    """Say a bill: "€3.42", or "earned €0.45" when it is negative."""
+    if value is None or cents(value) >= 0:
+        return amount(value, currency)
+    return f"earned {amount(-value, currency)}"
+
+
+def mean_power(energy_wh: float | None, length: timedelta) -> float | None:
+    """Return the mean power of a slot in W."""
+    return None if energy_wh is None else energy_wh / (length.total_seconds() / 3600)

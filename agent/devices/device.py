@@ -1,0 +1,152 @@
+"""One device behind a link: identify it, read it as one sample, and carry out control steps for the guard."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from agent.devices.errors import WriteIgnoredError, WrongDeviceError
+from agent.devices.layout import (
+    Frame,
+    Place,
+    decode_point,
+    derive,
+    encode_point,
+    find_models,
+    place_points,
+    plan_frames,
+)
+from agent.devices.link import ModbusLink
+from agent.devices.reading import DeviceSample
+from agent.devices.registers import SIZES, decode, decode_text, scale_factor
+from agent.devices.schema import IdentifySpec, Profile
+from agent.devices.sunspec import ModelAt, model_points, scan
+from coordinator.clock import Clock
+
+
+class Device:
+    """One device.
+
+    Args:
+        name: How the owner calls it.
+        unit: Modbus unit id; None takes the profile's.
+    """
+
+    def __init__(self, name: str, profile: Profile, link: ModbusLink, clock: Clock, unit: int | None = None) -> None:
+        self.name = name
+        self.profile = profile
+        self.link = link
+        self.unit = profile.link.unit if unit is None else unit
+        self.latest: DeviceSample | None = None
+        self._clock = clock
+        self._generation = 0
+        self._identified = False
+        self._identifying = asyncio.Lock()
+        self._places: Mapping[str, Place] = {}
+
+    @property
+    def where(self) -> str:
+        """The device in words, for errors."""
+        return f"unit {self.unit} at {self.link.url}"
+
+    async def identify(self) -> None:
+        """Connect if needed, find the device's models and prove that it is the one of the profile.
+
+        Raises:
+            WrongDeviceError: Another device answers.
+            DeviceError: The link failed.
+        """
+        self._identified = False
+        self._generation = await self.link.open()
+        chain: list[ModelAt] = []
+        if self.profile.sunspec is not None:
+            chain = await scan(self._read_holding, self.profile.sunspec.base, self.where)
+        models = find_models(self.profile, chain)
+        for handle, spec in (self.profile.sunspec.models if self.profile.sunspec else {}).items():
+            if handle not in models:
+                wanted = " or ".join(map(str, spec.id))
+                has = ", ".join(str(model.model_id) for model in chain)
+                raise WrongDeviceError(f"{self.where} has no SunSpec model {wanted}, only {has}: try another profile")
+        for proof in self.profile.identify:
+            await self._prove(proof, models)
+        self._places = place_points(self.profile, models)
+        self._identified = True
+
+    async def poll(self) -> DeviceSample:
+        """Read all values of the profile.
+
+        Raises:
+            DeviceError: The device could not be read or is not the right one; `latest` keeps the last good sample.
+        """
+        started_at, started_s = self._clock.now(), self._clock.monotonic()
+        readable = [name for name, spec in self.profile.points.items() if spec.access == "r"]
+        values = await self.read_points(readable)
+        ended_at, ended_s = self._clock.now(), self._clock.monotonic()
+        self.latest = DeviceSample(
+            name=self.name,
+            at=started_at + (ended_at - started_at) / 2,
+            monotonic_s=(started_s + ended_s) / 2,
+            values=values | derive(self.profile, values),
+        )
+        return self.latest
+
+    async def read_points(self, names: Iterable[str]) -> dict[str, float | None]:
+        """Return the named points; those the device lacks are None.
+
+        Raises:
+            DeviceError: The device could not be read or is not the right one.
+        """
+        wanted = list(names)
+        await self._ensure_identified()
+        words: dict[Frame, list[int]] = {}
+        for frame in plan_frames(self.profile, self._places, wanted):
+            words[frame] = await self._read(frame.fc, frame.address, frame.count)
+        return {name: decode_point(self._places[name], words) if name in self._places else None for name in wanted}
+
+    async def write_point(self, name: str, value: float) -> None:
+        """Write one point, in its unit and the house's sign. Only the guard's steps may come here.
+
+        Raises:
+            WriteIgnoredError: The device cannot take this value: it lacks the point, or the value is out of range.
+            DeviceError: The link failed, or the device refused.
+        """
+        await self._ensure_identified()
+        place = self._places.get(name)
+        scale: float | None = None if place is None else 1.0
+        if place is not None and place.scale_address is not None:
+            scale = scale_factor((await self._read(place.frame.fc, place.scale_address, 1))[0])
+        if place is None or scale is None:
+            raise WriteIgnoredError(f"{self.where} has no {name} to write")
+        try:
+            words = encode_point(place, value, scale)
+        except ValueError as error:
+            raise WriteIgnoredError(f"{self.where} cannot take {name}: {error}") from None
+        single = len(words) == 1 and 6 in self.profile.limits.functions
+        await self.link.write(self._generation, self.unit, place.address, words, single=single)
+
+    async def _ensure_identified(self) -> None:
+        async with self._identifying:
+            if not self._identified or not self.link.connected or self.link.generation != self._generation:
+                await self.identify()
+
+    async def _read(self, fc: int, address: int, count: int) -> list[int]:
+        # Tied to the connection over which the device was identified: after a reconnect somebody else may answer.
+        return await self.link.read(self._generation, self.unit, fc, address, count)
+
+    async def _read_holding(self, address: int, count: int) -> list[int]:
+        return await self._read(3, address, count)
+
+    async def _prove(self, proof: IdentifySpec, models: Mapping[str, ModelAt]) -> None:
+        if proof.model is not None and proof.point is not None and proof.starts_with is not None:
+            point = model_points(models[proof.model].model_id)[proof.point]
+            text = decode_text(await self._read_holding(models[proof.model].address + point.offset, point.size))
+            if not text.startswith(proof.starts_with):
+                raise WrongDeviceError(f"{self.where} says it is {text!r}, not {proof.starts_with!r}: another device?")
+        elif proof.fc is not None and proof.addr is not None and proof.type is not None and proof.within is not None:
+            words = await self._read(proof.fc, proof.addr, SIZES[proof.type])
+            value = decode(words, proof.type, order=proof.words)
+            low, high = proof.within
+            if value is None or not low <= value <= high:
+                shown = "nothing" if value is None else f"{value:g}"
+                raise WrongDeviceError(
+                    f"{self.where} shows {shown} at register {proof.addr} where a {self.profile.title} shows {low:g} "
+                    f"to {high:g}: is it another device, or the wrong profile?"
+                )

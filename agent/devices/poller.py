@@ -1,0 +1,106 @@
+"""Reads all devices of the home at a steady pace; a device that hangs delays none of the others."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, tzinfo
+
+from agent.devices.balance import DevicePart, check_home, combine
+from agent.devices.device import Device
+from agent.devices.errors import DeviceError
+from agent.devices.health import DeviceHealth, NoticeSink
+from agent.devices.reading import HomeReading
+from coordinator.clock import Clock
+
+log = logging.getLogger(__name__)
+
+_WAIT_SHARE = 0.6
+"""Share of the interval that a reading waits for slow devices; after that it is made of what is there."""
+
+
+class Poller:
+    """Polls every device each interval and hands on the home's reading.
+
+    Polls start at the same moment for all devices, so that their powers belong together. Intervals and ages are wall
+    seconds, whatever the speed of the slots.
+
+    Args:
+        devices: All devices of the home, exactly one of them the meter.
+        on_reading: Gets one reading per interval, also when devices are away.
+        on_notice: Gets each change of a device's state, once.
+        zone: The owner's time zone, for times in notices.
+
+    Raises:
+        ConfigError: If the devices do not make up one home.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        clock: Clock,
+        *,
+        interval_s: float,
+        stale_after_s: float,
+        on_reading: Callable[[HomeReading], None],
+        on_notice: NoticeSink,
+        zone: tzinfo = UTC,
+    ) -> None:
+        check_home([(device.name, device.profile.provides) for device in devices])
+        self.latest: HomeReading | None = None
+        self._devices = tuple(devices)
+        self._clock = clock
+        self._interval_s = interval_s
+        self._stale_after_s = stale_after_s
+        self._on_reading = on_reading
+        self._on_notice = on_notice
+        self._health = {device.name: DeviceHealth(device.name, zone) for device in devices}
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with which device now, in words."""
+        return [f"{name}: {health.trouble}" for name, health in self._health.items() if health.trouble]
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        due_s = self._clock.monotonic()
+        try:
+            while True:
+                await self._round()
+                # Late rounds are dropped, not made up for: nobody needs two readings of one moment.
+                due_s = max(due_s + self._interval_s, self._clock.monotonic())
+                await asyncio.sleep(due_s - self._clock.monotonic())
+        finally:
+            for task in self._running.values():
+                task.cancel()
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _round(self) -> None:
+        for device in self._devices:
+            task = self._running.get(device.name)
+            if task is None or task.done():
+                self._running[device.name] = asyncio.create_task(self._poll(device), name=f"poll {device.name}")
+        await asyncio.wait(self._running.values(), timeout=_WAIT_SHARE * self._interval_s)
+        parts = [
+            DevicePart(name=device.name, provides=device.profile.provides, sample=device.latest)
+            for device in self._devices
+        ]
+        self.latest = combine(
+            parts, now=self._clock.now(), monotonic_s=self._clock.monotonic(), stale_after_s=self._stale_after_s
+        )
+        self._on_reading(self.latest)
+
+    async def _poll(self, device: Device) -> None:
+        health = self._health[device.name]
+        try:
+            sample = await device.poll()
+        except DeviceError as error:
+            said = health.failed(str(error), self._clock.now())
+        except Exception:
+            # A bug in the reading of one device must not end the reading of the others; it is told and logged whole.
+            log.exception("%s: the poll failed", device.name)
+            said = health.failed("cannot be read because of a fault in this program (see the log)", self._clock.now())
+        else:
+            said = health.answered(sample.at)
+        if said is not None:
+            self._on_notice(*said)

@@ -1,0 +1,56 @@
+"""What one device said, and the home at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Quality = Literal["valid", "stale", "absent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSample:
+    """What one device said in one poll.
+
+    Attributes:
+        name: The device's name in the home.
+        at: Middle of the poll, UTC.
+        monotonic_s: The same moment on the clock that never jumps.
+        values: By point name, in the point's unit and the house's sign; None is absent (a sentinel, out of range, or
+            not in this device).
+    """
+
+    name: str
+    at: datetime
+    monotonic_s: float
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeReading:
+    """The home's powers and counters; + flows into the house bus, `load_w == grid_w + pv_w + battery_w`.
+
+    A value that is not known is None, never 0. A home without PV has `pv_w == 0`, one without a battery
+    `battery_w == 0` and no `soc_pct`.
+
+    Attributes:
+        at: Moment of the meter's sample (of the combination while there is none), UTC.
+        monotonic_s: When the parts were combined, on the clock that never jumps.
+        import_wh: The meter's counter of energy from the grid.
+        export_wh: The meter's counter of energy into the grid.
+        quality: `absent` when one of the powers or a battery's charge is unknown, `stale` when one is too old to act
+            upon, else `valid`.
+        missing: Names of the values that are absent or stale.
+    """
+
+    at: datetime
+    monotonic_s: float
+    grid_w: float | None
+    pv_w: float | None
+    battery_w: float | None
+    load_w: float | None
+    soc_pct: float | None
+    import_wh: float | None
+    export_wh: float | None
+    quality: Quality
+    missing: tuple[str, ...]

@@ -1,0 +1,325 @@
+"""One home's side of trading: forecasts, plans, what the battery should do, what it all came to.
+
+Decisions only: no socket, no file, no clock. runtime.py feeds it with readings and keeps what must survive a restart;
+the study runs the same class on a virtual clock.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Literal
+
+from agent.devices.energy import SlotEnergy
+from agent.devices.reading import HomeReading
+from agent.forecast.forecaster import Forecast, Forecaster
+from agent.forecast.history import History
+from agent.planning.planner import Plan, Planner
+from agent.planning.problem import WEAR_PER_KWH, Battery, HomeProblem
+from agent.planning.shadow import Shadow, no_battery, run_battery
+from agent.planning.tariff import Tariff
+from agent.savings import Savings, SlotOutcome
+from coordinator.charter import Rules
+from coordinator.contracts import Contract, Status
+from coordinator.negotiation import Finished
+from coordinator.settlement import SlotBill, tariff_cost
+from coordinator.slots import Slot
+from coordinator.trader import MeterReading, Preparation
+
+Change = Literal["plan", "market", "settled"]
+
+HISTORY_DAYS = 120
+PREDICT_DAYS = 22
+KEPT_SLOTS = 200
+"""Plans and forecasts of so many past slots stay in memory, for settlement and the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the owner says about the home."""
+
+    name: str
+    timezone: tzinfo
+    tariff: Tariff
+    battery: Battery | None
+    connection_max_w: float = float("inf")
+    wear_per_kwh: float = WEAR_PER_KWH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotTarget:
+    """What the slot should come to: net energy from the grid (import minus export) by plan and contracts."""
+
+    slot: Slot
+    net_wh: float
+    battery_w: float
+    traded_wh: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """One finished slot with everything that is known of it."""
+
+    energy: SlotEnergy
+    bill: SlotBill
+    contracts: tuple[Contract, ...]
+    tariff_micro: tuple[int, int]
+    forecast_load_wh: float | None
+    forecast_pv_wh: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metered:
+    """A slot whose shadow has lived through it and whose bill is still to come."""
+
+    energy: SlotEnergy
+    no_battery_wh: int
+    alone_wh: int
+    shadow_wh: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Slots:
+    """What is remembered per slot key."""
+
+    planners: dict[int, Planner] = field(default_factory=dict)
+    forecasts: dict[int, Forecast] = field(default_factory=dict)
+    results: dict[int, tuple[Finished, int]] = field(default_factory=dict)
+    targets: dict[int, SlotTarget] = field(default_factory=dict)
+    problems: dict[int, HomeProblem] = field(default_factory=dict)
+    metered: dict[int, _Metered] = field(default_factory=dict)
+    settled: dict[int, Settled] = field(default_factory=dict)
+
+    def prune(self) -> None:
+        for name in self.__slots__:
+            table = getattr(self, name)
+            for key in sorted(table)[:-KEPT_SLOTS]:
+                del table[key]
+
+
+class TradingHome:
+    """Implements `coordinator.trader.Household`.
+
+    Args:
+        rules: The charter's rules.
+        rows: (slot key, load_wh, pv_wh) of the past, oldest first.
+        savings: The bills so far.
+        shadow: The home without neighbours; None until the stored energy is first known.
+        since: Bills count from this slot on.
+        until: Bills count before this slot.
+        on_change: Told what is new to be shown and kept.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        rules: Rules,
+        forecaster: Forecaster,
+        *,
+        rows: Sequence[tuple[int, float | None, float | None]] = (),
+        savings: Savings | None = None,
+        shadow: Shadow | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        on_change: Callable[[Change, Slot], None] = lambda change, slot: None,
+    ) -> None:
+        self.facts = facts
+        self.savings = savings or Savings(
+            efficiency_discharge=facts.battery.efficiency_discharge if facts.battery else 1.0
+        )
+        self.shadow = shadow
+        self._rules = rules
+        self._forecaster = forecaster
+        self._rows = {key: (key, load, pv) for key, load, pv in rows}
+        self._since = since
+        self._until = until
+        self._on_change = on_change
+        self._stored_wh: float | None = None
+        self._start_soc: dict[int, float | None] = {}
+        self._now = _Slots()
+
+    # What happened
+
+    def observe(self, reading: HomeReading) -> None:
+        """Take the newest reading."""
+        if reading.soc_pct is not None and self.facts.battery is not None:
+            self._stored_wh = reading.soc_pct / 100 * self.facts.battery.capacity_wh
+        key = Slot.at(reading.at, self._rules.slot_s).key
+        if key not in self._start_soc:
+            self._start_soc = {key: reading.soc_pct}
+
+    def slot_done(self, energy: SlotEnergy) -> None:
+        """Take what a slot brought; its bill comes later, from trading."""
+        key = energy.slot.key
+        self._rows[key] = (key, energy.load_wh, energy.pv_wh)
+        self._rows.pop(key - HISTORY_DAYS * 86400, None)
+        if energy.load_wh is None or energy.pv_wh is None or not self._counts(energy.slot):
+            return
+        if self.shadow is None:
+            self._open_books(energy)
+        assert self.shadow is not None
+        without = no_battery(energy.load_wh, energy.pv_wh)
+        problem = self._now.problems.get(key)
+        alone = self.shadow.advance(problem, energy.load_wh, energy.pv_wh) if problem else without
+        self._now.metered[key] = _Metered(
+            energy=energy,
+            no_battery_wh=without.net_wh,
+            alone_wh=alone.net_wh,
+            shadow_wh=self.shadow.stored_wh,
+        )
+
+    def _counts(self, slot: Slot) -> bool:
+        begun = self._since is None or slot.start_at >= self._since
+        return begun and (self._until is None or slot.start_at < self._until)
+
+    def _open_books(self, energy: SlotEnergy) -> None:
+        """Begin the bills: the shadow's battery starts as full as the real one was."""
+        battery = self.facts.battery
+        soc_pct = self._start_soc.get(energy.slot.key, energy.soc_pct)
+        start_wh = 0.0 if battery is None or soc_pct is None else soc_pct / 100 * battery.capacity_wh
+        self.shadow = Shadow(start_wh)
+        self.savings.start_wh = start_wh if battery else None
+
+    def history(self, before: Slot, days: int) -> History:
+        """Return the metered slots of the last `days` before `before`."""
+        first = before.key - days * 86400
+        return History.from_rows((row for key, row in self._rows.items() if first <= key < before.key), before.length_s)
+
+    def learn(self, before: Slot) -> None:
+        """Fit the forecasts to what was metered; takes up to a second, so a shell runs it beside its loop."""
+        self._forecaster.fit(self.history(before, HISTORY_DAYS))
+
+    # coordinator.trader.Household
+
+    def prepare(self, slot: Slot, now: datetime) -> Preparation | None:
+        """Forecast and plan the horizon that starts at `slot`."""
+        planner = self._make_planner(slot, now)
+        return Preparation(bidder=planner, opening_micro=planner.opening_prices())
+
+    def _make_planner(self, slot: Slot, now: datetime) -> Planner:
+        forecast = self._forecaster.predict(slot, self._rules.horizon_slots, self.history(slot, PREDICT_DAYS))
+        planner = Planner(
+            first=slot,
+            load_w=forecast.load_w,
+            pv_w=forecast.pv_w,
+            tariff=self.facts.tariff,
+            battery=self.facts.battery,
+            stored_wh=self._stored_at(slot, now),
+            rho_micro=self._rules.rho_micro,
+            timezone=self.facts.timezone,
+            connection_max_w=self.facts.connection_max_w,
+            wear_per_kwh=self.facts.wear_per_kwh,
+        )
+        self._now.planners[slot.key] = planner
+        self._now.forecasts[slot.key] = forecast
+        self._now.problems[slot.key] = planner.problem
+        self._now.prune()
+        return planner
+
+    def _stored_at(self, slot: Slot, now: datetime) -> float:
+        """Return the energy expected in the battery when `slot` begins: what is there now, changed as planned."""
+        battery = self.facts.battery
+        if battery is None:
+            return 0.0
+        stored_wh = battery.capacity_wh / 2 if self._stored_wh is None else self._stored_wh
+        hours = max(0.0, (slot.start_at - now).total_seconds() / 3600)
+        running = self._now.targets.get(slot.shifted(-1).key)
+        if running is None or hours > slot.hours:
+            return stored_wh
+        return run_battery(battery, stored_wh, running.battery_w * hours, hours)[1]
+
+    def keep(self, slot: Slot, energy_wh: int, price_micro: int) -> int:
+        return self._now.planners[slot.key].keep(energy_wh, price_micro)
+
+    def tariff_micro(self, slot: Slot) -> tuple[int, int]:
+        return self.facts.tariff.import_micro(slot), self.facts.tariff.export_micro(slot)
+
+    def negotiated(self, result: Finished, price_micro: int) -> None:
+        self._now.results[result.slot.key] = (result, price_micro)
+        if self._counts(result.slot):
+            self.savings.rounds += result.rounds
+            self.savings.negotiations += 1
+        self._on_change("market", result.slot)
+
+    def gate_closed(self, slot: Slot, net_wh: int, now: datetime) -> None:
+        """Fix what the slot should come to, with the trades that are firm."""
+        planner = self._now.planners.get(slot.key) or self._make_planner(slot, now)
+        known = self._now.results.get(slot.key)
+        together = known is not None and len(known[0].bids_wh) > 1
+        # Without neighbours the trades hoped for in later slots will not come either.
+        later = [] if together else [0] * (self._rules.horizon_slots - 1)
+        self._aim(slot, planner, net_wh, later)
+
+    def _aim(self, slot: Slot, planner: Planner, traded_wh: int, later: Sequence[int]) -> None:
+        plan = planner.schedule([traded_wh, *later])
+        schedule = plan.schedule
+        grid_wh = float(schedule.import_w[0] - schedule.export_w[0]) * slot.hours
+        self._now.targets[slot.key] = SlotTarget(
+            slot=slot,
+            net_wh=grid_wh + traded_wh,
+            battery_w=float(schedule.battery_w[0]),
+            traded_wh=traded_wh,
+            plan=plan,
+        )
+        self._on_change("plan", slot)
+
+    def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
+        """Close the slot's books: real bill, bill alone, bill without battery."""
+        metered = self._now.metered.get(slot.key)
+        if metered is None:
+            return
+        energy = metered.energy
+        import_micro, export_micro = self.tariff_micro(slot)
+        counted = [c for c in contracts if c.status is Status.COUNTED]
+        battery = self.facts.battery
+        stored = None if battery is None or energy.soc_pct is None else energy.soc_pct / 100 * battery.capacity_wh
+        self.savings.add(
+            SlotOutcome(
+                no_battery=tariff_cost(metered.no_battery_wh, import_micro, export_micro),
+                alone=tariff_cost(metered.alone_wh, import_micro, export_micro),
+                traded=bill.total,
+                import_micro=import_micro,
+                bought_wh=bill.bought_wh,
+                sold_wh=bill.sold_wh,
+                import_wh=meter.import_wh,
+                export_wh=meter.export_wh,
+                utility_wh=max(bill.imbalance_wh, 0),
+                contracts=len(counted),
+                contracts_void=len(contracts) - len(counted),
+                stored_wh=stored,
+                shadow_wh=metered.shadow_wh,
+            )
+        )
+        forecast = self._now.forecasts.get(slot.key)
+        self._now.settled[slot.key] = Settled(
+            energy=energy,
+            bill=bill,
+            contracts=tuple(contracts),
+            tariff_micro=(import_micro, export_micro),
+            forecast_load_wh=float(forecast.load_w[0]) * slot.hours if forecast else None,
+            forecast_pv_wh=float(forecast.pv_w[0]) * slot.hours if forecast else None,
+        )
+        self._on_change("settled", slot)
+
+    # What is known
+
+    def target(self, slot: Slot, now: datetime) -> SlotTarget:
+        """Return the slot's target; a slot that was not negotiated gets a plan without neighbours."""
+        if slot.key not in self._now.targets:
+            planner = self._make_planner(slot, now)
+            self._aim(slot, planner, 0, [0] * (self._rules.horizon_slots - 1))
+        return self._now.targets[slot.key]
+
+    def known_target(self, slot: Slot) -> SlotTarget | None:
+        return self._now.targets.get(slot.key)
+
+    def result(self, slot: Slot) -> tuple[Finished, int] | None:
+        """Return the slot's negotiation and contract price, if there was one."""
+        return self._now.results.get(slot.key)
+
+    def forecast(self, slot: Slot) -> Forecast | None:
+        return self._now.forecasts.get(slot.key)
+
+    def latest_settled(self, count: int) -> list[Settled]:
+        """Return the last settled slots, oldest first."""
+        return [self._now.settled[key] for key in sorted(self._now.settled)[-count:]]

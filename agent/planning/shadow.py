@@ -1,0 +1,80 @@
+"""The same home without neighbours, and without its battery: what trading and storing are compared with.
+
+The shadow sees what the real home sees: the same forecasts when it plans, the same metered load and sun afterwards.
+"""
+
+from dataclasses import dataclass, replace
+
+from agent.planning.home_model import HomeModel
+from agent.planning.problem import Battery, HomeProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSlot:
+    """One slot of a home that does not exist, in Wh.
+
+    Args:
+        net_wh: Net energy from the grid, + imported; rounded half even, as a meter would be read.
+        battery_wh: + discharged.
+        stored_wh: Energy in the battery at the slot's end.
+    """
+
+    net_wh: int
+    battery_wh: float
+    stored_wh: float
+
+    @property
+    def import_wh(self) -> int:
+        return max(self.net_wh, 0)
+
+    @property
+    def export_wh(self) -> int:
+        return max(-self.net_wh, 0)
+
+
+def run_battery(battery: Battery, stored_wh: float, wanted_wh: float, hours: float) -> tuple[float, float]:
+    """Return what a battery does when it is asked for `wanted_wh` (AC, + discharges) within `hours`.
+
+    Power limits, capacity and reserve bind; below the reserve it charges but does not discharge.
+
+    Returns:
+        The AC energy given (+) or taken (-), and the stored energy afterwards, both in Wh.
+    """
+    if wanted_wh >= 0:
+        available_wh = max(stored_wh - battery.reserve_wh, 0.0) * battery.efficiency_discharge
+        given_wh = min(wanted_wh, battery.discharge_max_w * hours, available_wh)
+        return given_wh, stored_wh - given_wh / battery.efficiency_discharge
+    room_wh = max(battery.capacity_wh - stored_wh, 0.0) / battery.efficiency_charge
+    taken_wh = min(-wanted_wh, battery.charge_max_w * hours, room_wh)
+    return -taken_wh, stored_wh + taken_wh * battery.efficiency_charge
+
+
+class Shadow:
+    """The home as if it had no neighbours (strategy `alone`): own plan, and a battery that keeps to it.
+
+    Args:
+        stored_wh: Energy in the shadow's battery; the only state, kept by the caller between starts.
+    """
+
+    def __init__(self, stored_wh: float) -> None:
+        self.stored_wh = stored_wh
+
+    def advance(self, problem: HomeProblem, load_wh: float, pv_wh: float) -> ShadowSlot:
+        """Live through the first slot of `problem`.
+
+        The home plans alone with the forecasts of `problem` (its stored energy is replaced by the shadow's own). Then
+        the metered load and sun arrive; the battery holds the planned grid exchange as far as its limits allow, and
+        the grid takes the rest.
+        """
+        battery = problem.battery
+        if battery is None:
+            return no_battery(load_wh, pv_wh)
+        plan = HomeModel(replace(problem, stored_wh=self.stored_wh)).alone()
+        planned_wh = float(plan.import_w[0] - plan.export_w[0]) * problem.slot_h
+        battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, load_wh - pv_wh - planned_wh, problem.slot_h)
+        return ShadowSlot(net_wh=round(load_wh - pv_wh - battery_wh), battery_wh=battery_wh, stored_wh=self.stored_wh)
+
+
+def no_battery(load_wh: float, pv_wh: float) -> ShadowSlot:
+    """Return one slot of the home without its battery: the grid takes load minus sun."""
+    return ShadowSlot(net_wh=round(load_wh - pv_wh), battery_wh=0.0, stored_wh=0.0)

@@ -1,0 +1,121 @@
+"""The loop of one home's trading: MQTT in, deadlines, MQTT out. The thin shell around the desk."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from coordinator.charter import Charter
+from coordinator.clock import Clock
+from coordinator.desk import Desk
+from coordinator.identity import Identity
+from coordinator.ledger_store import LedgerStore
+from coordinator.mqtt_topics import direct_topic, pub_topic
+from coordinator.peers import Presence
+from coordinator.slots import Slot
+from coordinator.trader import Household, MeterReading
+from coordinator.transport import Transport
+
+log = logging.getLogger(__name__)
+
+HEARTBEATS_MISSED = 3
+"""A peer is called absent after so many heartbeats without a word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """Wall-clock times of the loop.
+
+    Args:
+        heartbeat_s: A home says that it is there this often.
+    """
+
+    heartbeat_s: float = 20.0
+
+
+class Node:
+    """One home among its neighbours.
+
+    Args:
+        transport: Entered (connected) by the caller.
+        on_notice: Takes (level, text) for the owner, once per change of state.
+    """
+
+    def __init__(
+        self,
+        *,
+        charter: Charter,
+        identity: Identity,
+        store: LedgerStore,
+        household: Household,
+        transport: Transport,
+        clock: Clock,
+        on_notice: Callable[[Literal["info", "warning"], str], None],
+        options: NodeOptions | None = None,
+    ) -> None:
+        self._charter = charter
+        self._me = identity.id
+        self._transport = transport
+        self._clock = clock
+        self._on_notice = on_notice
+        self._options = options or NodeOptions()
+        self._changed = asyncio.Event()
+        self.peers = Presence(frozenset(charter.by_id) - {identity.id}, HEARTBEATS_MISSED * self._options.heartbeat_s)
+        self.desk = Desk(
+            charter=charter,
+            identity=identity,
+            store=store,
+            household=household,
+            send=self._send,
+            now=clock.now(),
+        )
+
+    def _send(self, to: str, wire: bytes, firm: bool) -> None:
+        community = self._charter.community_id
+        topic = pub_topic(community, self._me) if to == "*" else direct_topic(community, self._me, to)
+        self._transport.publish(topic, wire, qos=1 if firm else 0)
+
+    async def run(self) -> None:
+        """Trade until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(), name="read")
+            tasks.create_task(self._keep_time(), name="keep time")
+            tasks.create_task(self._heartbeat(), name="heartbeat")
+
+    def metered(self, slot: Slot, reading: MeterReading) -> None:
+        """Take the meter's word on a finished slot."""
+        self.desk.metered(slot, reading, self._clock.now())
+        self._changed.set()
+
+    async def _read(self) -> None:
+        async for inbound in self._transport:
+            now = self._clock.now()
+            verified = self.desk.receive(inbound.payload, now)
+            self._changed.set()
+            if verified is not None and self.peers.heard(verified.message.sender, self._clock.monotonic(), now):
+                self._on_notice("info", f"{self._name(verified.message.sender)} is online")
+
+    async def _keep_time(self) -> None:
+        while True:
+            now = self._clock.now()
+            self.desk.tick(now)
+            self._changed.clear()
+            wait_s = (self.desk.next_deadline(now) - self._clock.now()).total_seconds() / self._clock.speed
+            try:
+                async with asyncio.timeout(max(wait_s, 0.0)):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def _heartbeat(self) -> None:
+        while True:
+            life_s = 2 * self._options.heartbeat_s * self._clock.speed
+            self.desk.say_presence(self._clock.now(), timedelta(seconds=life_s))
+            for peer in self.peers.lost(self._clock.monotonic()):
+                self._on_notice("warning", f"nothing heard from {self._name(peer)} any more")
+            await asyncio.sleep(self._options.heartbeat_s)
+
+    def _name(self, peer: str) -> str:
+        return self._charter.by_id[peer].name

@@ -1,0 +1,185 @@
+"""Real homes in one process on a virtual clock: every desk, planner and forecaster is the product's; the network is a
+queue and the battery a formula. Prints each home's bill without battery, alone and traded.
+
+    python tests/benchmarks/closed_loop.py ../shared/data/fontana17 --start 2016-08-22 --days 7
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "coordinator"))
+
+from neighbourhood import Neighbourhood
+
+from agent.devices.energy import SlotEnergy
+from agent.devices.reading import HomeReading
+from agent.forecast.forecaster import Forecaster
+from agent.household import Facts, TradingHome
+from agent.planning.problem import Battery
+from agent.planning.shadow import run_battery
+from agent.planning.tariff import TariffSettings, open_tariff
+from agent.simulator.community import Community, load_community
+from coordinator.charter import Rules
+from coordinator.slots import Slot
+from coordinator.trader import MeterReading
+
+HISTORY_DAYS = 14
+
+
+class LivedHome(TradingHome):
+    """A trading home and its true life, slot by slot."""
+
+    def __init__(self, community: Community, number: int, start_at: datetime, rules: Rules) -> None:
+        self.entry = entry = community.homes[number]
+        battery = None
+        self.stored_wh = 0.0
+        if entry.battery:
+            b = entry.battery.battery()
+            battery = Battery(
+                capacity_wh=b.capacity_wh,
+                charge_max_w=b.charge_w,
+                discharge_max_w=b.discharge_w,
+                efficiency_charge=b.efficiency_charge,
+                efficiency_discharge=b.efficiency_discharge,
+            )
+            self.stored_wh = b.capacity_wh * entry.battery.initial_soc_pct / 100
+        tariff = open_tariff(TariffSettings(file=entry.tariff_path.resolve()), community.timezone.key, Path("/"))
+        first = Slot.at(start_at, rules.slot_s)
+        slots = HISTORY_DAYS * 86400 // rules.slot_s
+        past = entry.history_rows(first.shifted(-slots).start_at, slots)
+        wh = [None if r.load_w is None or r.pv_w is None else (r.load_w, r.pv_w) for r in past]
+        rows = [
+            (int(r.start_at.timestamp()), pair[0] * first.hours, pair[1] * first.hours)
+            for r, pair in zip(past, wh, strict=True)
+            if pair is not None
+        ]
+        limit_w = None if entry.pv_kwp is None else 1000 * entry.pv_kwp
+        super().__init__(
+            Facts(name=entry.name, timezone=community.timezone, tariff=tariff, battery=battery),
+            rules,
+            Forecaster(slot_s=rules.slot_s, timezone=community.timezone, pv_limit_w=limit_w),
+            rows=rows,
+            since=start_at,
+        )
+        self.learn(first)
+
+    def look(self, at: datetime) -> None:
+        """Read the meter: only the battery's charge matters here."""
+        battery = self.facts.battery
+        soc = 100 * self.stored_wh / battery.capacity_wh if battery else None
+        self.observe(
+            HomeReading(
+                at=at,
+                monotonic_s=0.0,
+                grid_w=0.0,
+                pv_w=0.0,
+                battery_w=0.0,
+                load_w=0.0,
+                soc_pct=soc,
+                import_wh=0.0,
+                export_wh=0.0,
+                quality="valid",
+                missing=(),
+            )
+        )
+
+    def live(self, slot: Slot) -> MeterReading:
+        """Let the true load and sun come; the battery holds the slot's net target as far as it can."""
+        row = self.entry.history_rows(slot.start_at, 1)[0]
+        load_wh, pv_wh = (row.load_w or 0.0) * slot.hours, (row.pv_w or 0.0) * slot.hours
+        battery_wh = 0.0
+        battery = self.facts.battery
+        if battery is not None:
+            target = self.target(slot, slot.start_at)
+            wanted_wh = load_wh - pv_wh - target.net_wh
+            battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, wanted_wh, slot.hours)
+        net_wh = round(load_wh - pv_wh - battery_wh)
+        self.look(slot.end_at - timedelta(seconds=1))
+        self.slot_done(
+            SlotEnergy(
+                slot=slot,
+                import_wh=max(net_wh, 0),
+                export_wh=max(-net_wh, 0),
+                load_wh=load_wh,
+                pv_wh=pv_wh,
+                battery_wh=battery_wh,
+                soc_pct=100 * self.stored_wh / battery.capacity_wh if battery else None,
+                estimated=False,
+            )
+        )
+        return MeterReading(import_wh=max(net_wh, 0), export_wh=max(-net_wh, 0))
+
+
+def run(
+    folder: Path, start_at: datetime, days: float, retrain_days: int = 1, **changes: int | str
+) -> dict[str, object]:
+    community = load_community(folder)
+    slot_s = community.slot_s
+    rules = Rules.for_slot(slot_s, 86400 // slot_s, **changes)
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        street = Neighbourhood(
+            Path(scratch),
+            homes=len(community.homes),
+            delay_s=(0.0, 0.001),
+            rules=rules,
+            start_at=start_at - timedelta(seconds=slot_s),
+            make_home=lambda n, r: LivedHome(community, n, start_at, r),
+        )
+        homes: dict[str, LivedHome] = street.homes
+        for step in range(round(days * 86400 / slot_s) + 1):
+            slot = Slot.at(street.now, slot_s)
+            for home in homes.values():
+                home.look(slot.start_at)
+            street.run(slot.end_at)
+            if slot.start_at < start_at:
+                continue
+            for name, home in homes.items():
+                street.desks[name].metered(slot, home.live(slot), street.now)
+                street.desks[name].tick(street.now)
+            if step % (retrain_days * 86400 // slot_s) == 0:
+                for home in homes.values():
+                    home.learn(slot)
+        street.run(street.now + timedelta(seconds=slot_s * 0.3))
+        audit = street.audit()
+    bills = {
+        h.facts.name: [
+            round(float(b), 3) for b in (h.savings.bill_no_battery, h.savings.bill_alone, h.savings.bill_traded)
+        ]
+        for h in homes.values()
+    }
+    total = np.array(list(bills.values())).sum(axis=0)
+    slack = {n: b[2] - b[1] - max(0.02 * abs(b[1]), 0.05 * days) for n, b in bills.items()}
+    return {
+        "bills": bills,
+        "total": [round(float(t), 2) for t in total],
+        "saved_pct": round(100 * float(1 - total[2] / total[1]), 2),
+        "homes_worse_off": sum(s > 0 for s in slack.values()),
+        "worst": max((b[2] - b[1], n) for n, b in bills.items()),
+        "rounds_mean": round(float(np.mean([h.savings.rounds_mean for h in homes.values()])), 2),
+        "slots": next(iter(homes.values())).savings.slots,
+        "audit": str(audit),
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--start", default="2016-08-22")
+    parser.add_argument("--days", type=float, default=7)
+    parser.add_argument("--rule", default="marginal")
+    args = parser.parse_args()
+    start_at = datetime.fromisoformat(args.start).replace(tzinfo=UTC)
+    print(json.dumps(run(args.folder, start_at, args.days, price_rule=args.rule), indent=1))
+
+
+if __name__ == "__main__":
+    main()

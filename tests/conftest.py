@@ -1,0 +1,63 @@
+"""External parts the tests need, and what happens when one is missing.
+
+Some tests talk to programs that pip cannot install. On a developer's machine such tests are deselected and the end of
+the run says loudly which part was missing and how to get it. With COMMONWATT_REQUIRE_ALL=1 (CI) a missing part fails
+the run before the first test, so nothing passes by not being run.
+"""
+
+import os
+import shutil
+
+import pytest
+
+# Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
+_MORE_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin")
+
+PARTS = ("mosquitto", "mbpoll", "chromium")
+"""Markers of the tests; also the names of the command and of the Debian package that brings it."""
+
+_missing = pytest.StashKey[list[str]]()
+_deselected = pytest.StashKey[dict[str, int]]()
+
+
+def missing_parts() -> list[str]:
+    """Return the external parts that are not installed on this machine."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_DIRECTORIES])
+    return [part for part in PARTS if shutil.which(part, path=path) is None]
+
+
+def _cure(parts: list[str]) -> str:
+    return f"Debian: apt install {' '.join(parts)}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    missing = missing_parts()
+    if missing and os.environ.get("COMMONWATT_REQUIRE_ALL") == "1":
+        raise pytest.UsageError(
+            f"COMMONWATT_REQUIRE_ALL=1, but these parts are not installed: {', '.join(missing)}. {_cure(missing)}"
+        )
+    config.stash[_missing] = missing
+    config.stash[_deselected] = dict.fromkeys(missing, 0)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
+    for item in items:
+        lacking = [part for part in config.stash[_missing] if item.get_closest_marker(part)]
+        for part in lacking:
+            config.stash[_deselected][part] += 1
+        (dropped if lacking else kept).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    missing = config.stash[_missing]
+    if not missing:
+        return
+    terminalreporter.section("MISSING EXTERNAL PARTS: NOT EVERYTHING WAS TESTED", red=True, bold=True)
+    for part, count in config.stash[_deselected].items():
+        terminalreporter.line(f"{part}: not installed, {count} test(s) that need it did not run", red=True)
+    terminalreporter.line(_cure(missing), red=True)

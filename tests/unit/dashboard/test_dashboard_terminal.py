@@ -1,0 +1,95 @@
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console, RenderableType
+
+from agent.dashboard.picture import Picture
+from agent.dashboard.settings import DashboardSettings
+from agent.dashboard.terminal import live_view, report_table
+from agent.dashboard.topics import Notice, Notices, State
+from coordinator.errors import LocalProtocolError
+
+NOW = datetime(2026, 5, 12, 10, 7, tzinfo=UTC)
+SETTINGS = DashboardSettings.model_validate(
+    {"title": "Our [bold]street", "sources": [{"home": "a", "url": "mqtt://x"}], "demo": True}
+)
+
+
+def printed(renderable: RenderableType) -> str:
+    out = io.StringIO()
+    Console(file=out, width=120, color_system=None).print(renderable)
+    return out.getvalue()
+
+
+def report(**changes: object) -> dict[str, object]:
+    home = {
+        "name": "home-1",
+        "bill_no_battery": "3.00",
+        "bill_alone": "2.00",
+        "bill_traded": "1.50",
+        "bought_wh": 1200,
+        "sold_wh": 300,
+        "contracts": 7,
+    }
+    return {
+        "community": "demo",
+        "currency": "EUR",
+        "slots": 96,
+        "homes": [home, home | {"name": "home-2", "bill_traded": "2.00"}],
+        "contracts_counted": 7,
+        "contracts_void": 0,
+        "ledger_mismatches": 0,
+        "wh_sold_twice": 0,
+        "rounds_mean": 5.0,
+        "trade_share": 0.4,
+    } | changes
+
+
+def test_the_final_table_adds_the_homes_up_and_says_that_ledgers_agree() -> None:
+    shown = printed(report_table(report()))
+    assert "€6.00" in shown
+    assert "€3.50" in shown
+    assert "12.5 %" in shown
+    assert "Every pair of ledgers agrees" in shown
+
+
+def test_the_final_table_does_not_hide_a_disagreement() -> None:
+    assert "LEDGERS DISAGREE: 2 mismatches" in printed(report_table(report(ledger_mismatches=2)))
+
+
+def test_a_report_without_a_field_is_our_own_mistake() -> None:
+    broken = report()
+    del broken["homes"]
+    with pytest.raises(LocalProtocolError, match="homes"):
+        report_table(broken)
+
+
+def test_the_live_view_shows_words_and_takes_no_markup_from_anybody() -> None:
+    picture = Picture(["a"])
+    picture.set_link("a", True)
+    state = State(
+        home="a",
+        at=NOW,
+        grid_w=-800.0,
+        pv_w=2000.0,
+        battery_w=-900.0,
+        load_w=300.0,
+        soc_pct=64.0,
+        quality="valid",
+        control="following",
+        target_w=-900.0,
+        reason="",
+        trading_w=-500.0,
+    )
+    notice = Notice(at=NOW, level="info", text="[red]partner[/red] answered")
+    picture.receive("a", "state", state.model_dump_json().encode(), 0.0)
+    picture.receive(
+        "a", "notices", Notices(home="a", at=NOW, warnings=[], log=[notice]).model_dump_json().encode(), 0.0
+    )
+    shown = printed(live_view(picture, SETTINGS, 1.0))
+    assert "charging 900 W" in shown
+    assert "selling 500 W" in shown
+    assert "64 %" in shown
+    assert "Our [bold]street" in shown
+    assert "[red]partner[/red] answered" in shown

@@ -1,0 +1,357 @@
+"""The guard over a real socket: what goes onto the wire, in which order, and when nothing must."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fake_modbus import FakeModbus, Hybrid, serve
+
+from agent.control.envelope import Envelope
+from agent.control.guard import Guard
+from agent.control.settings import ControlSettings
+from agent.devices.battery import Battery
+from agent.devices.device import Device
+from agent.devices.errors import LinkDownError
+from agent.devices.opening import LinkPool, open_device
+from agent.devices.settings import DeviceSettings
+from coordinator.clock import ManualClock
+from coordinator.errors import ConfigError
+
+LIVE = ControlSettings(enabled=True, commissioned=True)
+RELEASE = (Hybrid.ENABLE, (0,))
+
+
+@dataclass
+class Bench:
+    """A guard, stepped by hand on a clock moved by hand, in front of a fake hybrid inverter that obeys."""
+
+    fake: FakeModbus
+    device: Device
+    guard: Guard
+    clock: ManualClock
+    notices: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def hybrid(self) -> Hybrid:
+        registers = self.fake.units[1]
+        assert isinstance(registers, Hybrid)
+        return registers
+
+    @property
+    def written(self) -> list[tuple[int, tuple[int, ...]]]:
+        return [(request.address, request.values) for request in self.fake.writes]
+
+    async def after(self, seconds: float) -> None:
+        """Let time pass, poll, and let the guard look once."""
+        self.clock.advance(timedelta(seconds=seconds))
+        await self.device.poll()
+        await self.guard.step()
+
+    async def follow(self, target_w: float) -> None:
+        """Bring the guard to following, and forget what was written for that."""
+        await self.after(0)
+        self.guard.lease(target_w, "as planned", 15)
+        await self.after(0.1)
+        assert self.guard.status.control == "following"
+        self.fake.log.clear()
+
+
+Check = Callable[[Bench], Awaitable[None]]
+
+
+def run(
+    check: Check, settings: ControlSettings = LIVE, hybrid: Hybrid | None = None, envelope: Envelope | None = None
+) -> None:
+    async def main() -> None:
+        registers = hybrid or Hybrid()
+        async with serve({1: registers}) as fake:
+            fake.on_write = lambda address: registers.obey()
+            clock = ManualClock(datetime(2024, 6, 12, 10, tzinfo=UTC))
+            links = LinkPool(clock)
+            device = open_device("battery", DeviceSettings(profile="sunspec_hybrid", url=fake.url), links, clock)
+            notices: list[tuple[str, str]] = []
+
+            def note(level: str, text: str) -> None:
+                notices.append((level, text))
+
+            limits = envelope or Envelope(charge_w=3000, discharge_w=3000)
+            guard = Guard(Battery(device), limits, clock, settings, note)
+            try:
+                await check(Bench(fake, device, guard, clock, notices))
+            finally:
+                await links.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "settings", [ControlSettings(), ControlSettings(enabled=True), ControlSettings(commissioned=True)]
+)
+def test_s1_without_commissioning_no_write_function_ever_leaves(settings: ControlSettings) -> None:
+    async def check(bench: Bench) -> None:
+        running = asyncio.create_task(bench.guard.run())
+        for second in range(20):
+            bench.guard.lease(1000.0 * (-1) ** second, "as planned")
+            await bench.after(1)
+        bench.guard.release("enough")
+        await bench.guard.stop()
+        await running
+        assert len(bench.fake.log) > 20
+        assert bench.fake.writes == []
+        assert bench.guard.status.control == "observe"
+
+    run(check, settings)
+
+
+def test_s6_timer_comes_before_the_first_setpoint_and_the_switch_comes_last() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.after(0)
+        assert bench.written == [RELEASE], "whatever was commanded before ends first"
+        bench.fake.log.clear()
+        bench.guard.lease(-500, "as planned")
+        await bench.after(0.1)
+        # 2000 W of sun and 500 W of charging: the whole inverter gives 1500 W.
+        assert bench.written == [
+            (Hybrid.MODE, (1,)),
+            (Hybrid.REVERT_S, (0, 60)),
+            (Hybrid.REVERT_S, (0, 60)),
+            (Hybrid.SET_W, (0, 1500)),
+            (Hybrid.ENABLE, (1,)),
+        ]
+        assert bench.guard.status.target_w == -500
+        await bench.after(0.1)
+        assert bench.device.latest is not None
+        assert bench.device.latest.values["battery_w"] == -500
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("registers", "kept"),
+    [
+        pytest.param({Hybrid.REVERT_S: 0xFFFF, Hybrid.REVERT_S + 1: 0xFFFF}, set(), id="no timer"),
+        pytest.param({}, {Hybrid.REVERT_S, Hybrid.REVERT_S + 1}, id="timer that stays 0"),
+    ],
+)
+def test_s6_device_without_a_working_timer_is_never_commanded(registers: dict[int, int], kept: set[int]) -> None:
+    hybrid = Hybrid()
+    hybrid.update(registers)
+
+    async def check(bench: Bench) -> None:
+        bench.fake.keeps = kept
+        await bench.after(0)
+        bench.guard.lease(1000, "as planned")
+        for _ in range(5):
+            await bench.after(1)
+        assert not any(address in (Hybrid.SET_W,) for address, _ in bench.written)
+        assert (Hybrid.ENABLE, (1,)) not in bench.written
+        assert bench.guard.status.control == "released"
+        assert [level for level, _ in bench.notices] == ["error"]
+        assert "timer" in bench.notices[0][1]
+
+    run(check, hybrid=hybrid)
+
+
+def test_s6_timer_is_refreshed_at_a_third_and_nothing_is_written_between() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        bench.guard.lease(1010, "as planned")
+        for second in range(1, 21):
+            bench.guard.lease(1010, "as planned")
+            await bench.after(1)
+            assert bool(bench.written) == (second >= 20), f"at {second} s"
+        assert bench.written == [(Hybrid.REVERT_S, (0, 60)), (Hybrid.SET_W, (0, 3010)), (Hybrid.ENABLE, (1,))]
+
+    run(check)
+
+
+def test_s5_setpoints_keep_their_distance() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        for tick in range(1, 50):
+            bench.guard.lease(1000 + 40.0 * tick, "as planned")
+            await bench.after(0.2)
+        assert sum(address == Hybrid.SET_W for address, _ in bench.written) == 1
+
+    run(check)
+
+
+def test_setpoint_follows_the_sun_so_that_the_battery_keeps_its_power() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(-500)
+        bench.hybrid.set_powers(ac_w=1500, battery_w=-300)  # the sun fell by 200 W
+        await bench.after(6)
+        assert (Hybrid.SET_W, (0, 1300)) in bench.written
+        await bench.after(0.1)
+        assert bench.device.latest is not None
+        assert bench.device.latest.values["battery_w"] == -500
+
+    run(check)
+
+
+def test_s7_battery_is_released_when_the_lease_ends() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        await bench.after(14.5)
+        assert bench.guard.status.control == "following"
+        await bench.after(0.6)
+        assert bench.written == [RELEASE]
+        assert bench.guard.status.reason == "no fresh wish from the plan"
+        await bench.after(1)
+        assert bench.written == [RELEASE], "released once"
+
+    run(check)
+
+
+def test_s8_battery_is_released_when_its_readings_are_old_or_unknown() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        for _ in range(4):
+            bench.guard.lease(1000, "as planned")
+            bench.clock.advance(timedelta(seconds=5))
+            await bench.guard.step()
+        assert bench.written[-1] == RELEASE
+        assert bench.guard.status.reason == "no fresh reading of the battery"
+        bench.fake.log.clear()
+        bench.hybrid[Hybrid.SOC] = 0xFFFF
+        bench.guard.lease(1000, "as planned")
+        await bench.after(1)
+        assert bench.written == []
+        assert bench.guard.status.control == "released"
+
+    run(check)
+
+
+def test_s3_discharge_stops_at_the_reserve_at_once() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        bench.hybrid[Hybrid.SOC] = 2000
+        await bench.after(0.2)
+        assert (Hybrid.SET_W, (0, 2000)) in bench.written, "the sun's 2000 W, nothing of the battery"
+        assert bench.guard.status.target_w == 0
+
+    run(check)
+
+
+@pytest.mark.parametrize("target_w", [float("nan"), float("inf"), float("-inf")])
+def test_s2_wish_that_is_no_number_releases(target_w: float) -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        bench.guard.lease(target_w, "nonsense")
+        await bench.after(0.1)
+        assert bench.written == [RELEASE]
+
+    run(check)
+
+
+def test_s12_battery_that_goes_the_wrong_way_is_released_for_good() -> None:
+    async def check(bench: Bench) -> None:
+        bench.fake.on_write = lambda address: bench.hybrid.set_powers(ac_w=1000, battery_w=-1000)
+        await bench.after(0)
+        for _ in range(14):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert bench.guard.status.control == "released"
+        ((level, text),) = bench.notices
+        assert level == "error"
+        assert "until you reset it: the battery shows -1000 W where 1000 W was commanded" in text
+        assert bench.written[-1] == RELEASE
+        bench.fake.on_write = lambda address: bench.hybrid.obey()
+        bench.fake.log.clear()
+        bench.guard.lease(1000, "as planned")
+        await bench.after(1)
+        assert bench.written == [], "the latch holds"
+        bench.guard.reset()
+        await bench.after(1)
+        await bench.after(1)
+        assert bench.written[0] == RELEASE
+        assert bench.guard.status.control == "following"
+
+    run(check)
+
+
+def test_write_that_is_acknowledged_and_not_carried_out_ends_control() -> None:
+    async def check(bench: Bench) -> None:
+        bench.fake.keeps = {Hybrid.SET_W + 1}
+        await bench.after(0)
+        for _ in range(5):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert bench.guard.status.control == "released"
+        ((level, text),) = bench.notices
+        assert level == "error"
+        assert "shows set_w 0.0 after 3000 was written" in text
+        assert bench.written[-1] == RELEASE
+
+    run(check)
+
+
+def test_battery_is_followed_anew_after_the_link_was_lost() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        await bench.fake.stop()
+        bench.guard.lease(2000, "as planned")
+        bench.clock.advance(timedelta(seconds=6))
+        await asyncio.sleep(0.05)
+        await bench.guard.step()
+        ((level, text),) = bench.notices
+        assert level == "warning"
+        assert "its own timer releases it within 60 s" in text
+        assert bench.guard.status.control == "released"
+        await bench.fake.start()
+        bench.fake.log.clear()
+        for _ in range(20):
+            bench.guard.lease(2000, "as planned")
+            with contextlib.suppress(LinkDownError):
+                await bench.after(1)
+        assert bench.guard.status.control == "following"
+        assert bench.fake.writes[0].address in (Hybrid.REVERT_S, Hybrid.SET_W)
+        assert bench.notices[1:] == [("info", "battery: the battery can be commanded again")]
+
+    run(check)
+
+
+def test_s15_stop_releases_and_nothing_follows_it() -> None:
+    async def check(bench: Bench) -> None:
+        running = asyncio.create_task(bench.guard.run())
+        await bench.device.poll()
+        await asyncio.sleep(0.05)
+        bench.guard.lease(1000, "as planned")
+        async with asyncio.timeout(2):
+            while bench.guard.status.control != "following":
+                await asyncio.sleep(0.01)
+            await bench.guard.stop()
+            await running
+        assert bench.written[-1] == RELEASE
+        before = len(bench.fake.writes)
+        bench.guard.lease(1000, "too late")
+        await bench.after(1)
+        assert all(write == RELEASE for write in bench.written[before:])
+
+    run(check)
+
+
+def test_guard_that_is_cancelled_releases_on_its_way_out() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        running = asyncio.create_task(bench.guard.run())
+        await asyncio.sleep(0.05)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        assert bench.written[-1] == RELEASE
+
+    run(check)
+
+
+def test_device_without_control_cannot_be_guarded() -> None:
+    async def main() -> None:
+        clock = ManualClock(datetime(2024, 6, 12, tzinfo=UTC))
+        at = DeviceSettings(profile="sunspec_pv", url="tcp://127.0.0.1:1")
+        with pytest.raises(ConfigError, match="roof: profile sunspec_pv controls no battery"):
+            Battery(open_device("roof", at, LinkPool(clock), clock))
+
+    asyncio.run(main())
