@@ -16,6 +16,7 @@ from agent.forecast.history import History
 from agent.planning.planner import Plan, Planner
 from agent.planning.problem import WEAR_PER_KWH, Battery, HomeProblem
 from agent.planning.shadow import Shadow, no_battery, run_battery
+from agent.planning.surprises import surprises_of
 from agent.planning.tariff import Tariff
 from agent.savings import Savings, SlotOutcome
 from coordinator.charter import Rules
@@ -209,6 +210,12 @@ class TradingHome:
             timezone=self.facts.timezone,
             connection_max_w=self.facts.connection_max_w,
             wear_per_kwh=self.facts.wear_per_kwh,
+            surprises=surprises_of(
+                forecast.load_band_w[0].tolist(),
+                forecast.pv_band_w[0].tolist(),
+                float(forecast.load_w[0]),
+                float(forecast.pv_w[0]),
+            ),
         )
         self._now.planners[slot.key] = planner
         self._now.forecasts[slot.key] = forecast

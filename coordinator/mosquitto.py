@@ -29,6 +29,7 @@ _START_S = 10.0
 _PORT_S = 3.0
 _STOP_S = 5.0
 _WATCH_S = 1.0
+_CLOCK = WallClock()
 
 _wall = WallClock()
 """A child process lives in real time, also in the demo."""
@@ -258,7 +259,8 @@ async def run_broker(settings: BrokerSettings, on_ready: Callable[[Broker], None
             on_ready(broker)
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _WATCH_S)
+                async with asyncio.timeout(_WATCH_S):
+                    await stopping.wait()
             if not broker.alive and not stopping.is_set():
                 logger.error("broker on %s ended; starting it again", broker.url)
                 await asyncio.to_thread(broker.start)

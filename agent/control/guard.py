@@ -138,8 +138,10 @@ class Guard:
                 assert_never(action)
 
     async def _nap(self) -> None:
+        # Not wait_for: before Python 3.12 that loses a cancellation which comes together with the wake-up.
         try:
-            await asyncio.wait_for(self._wake.wait(), self._settings.tick_s)
+            async with asyncio.timeout(self._settings.tick_s):
+                await self._wake.wait()
         except TimeoutError:
             pass
 

@@ -1,13 +1,14 @@
 """The home's convex program, built once per slot and answered again in every round with a new linear term."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import piqp
 from scipy import sparse
 
 from agent.planning.problem import Floats, HomeProblem
-from agent.planning.program import Program, build
+from agent.planning.program import Program
+from agent.planning.surprises import build_uncertain
 
 _ACCURACY = 1e-6
 """Of the solver, in kW and currency: a thousandth of the Wh that bids are rounded to."""
@@ -22,7 +23,8 @@ class Schedule:
 
     Args:
         battery_w: discharge minus charge (+ discharges).
-        import_w: From the grid at the tariff, >= 0.
+        import_w: From the grid at the tariff, >= 0. With surprises the first slot's are means over the cases, so that
+            import and export may both be positive.
         export_w: Into the grid at the tariff, >= 0.
         trade_w: + bought from neighbours, - sold.
         stored_wh: Energy in the battery at each slot's end.
@@ -75,7 +77,7 @@ class HomeModel:
         """
         problem = self.problem
         if self._free is None or rho != self._rho:
-            program = build(problem, fixed=False)
+            program = build_uncertain(problem, fixed=False)
             weight = np.zeros(program.cost.size)
             weight[program.span("free")] = 1000 * problem.slot_h * rho
             self._free, self._rho = _Solver(program, weight), rho
@@ -94,7 +96,7 @@ class HomeModel:
         result says by how much they are not.
         """
         if self._fixed is None:
-            program = build(self.problem, fixed=True)
+            program = build_uncertain(self.problem, fixed=True)
             # dearer than any tariff step, so that nothing is called short that could be served
             program.cost[program.span("free")] = self.problem.slot_h * (
                 1 + 3 * np.abs(self.problem.import_per_kwh).max()
@@ -102,8 +104,7 @@ class HomeModel:
             self._fixed = _Solver(program, np.zeros(program.cost.size))
         program, n = self._fixed.program, self.problem.slots
         trade_kw = trade_w / 1000
-        b, low = program.b.copy(), program.low.copy()
-        b[:n] -= trade_kw
+        b, low = program.trade_rhs(trade_kw), program.low.copy()
         low[:n] -= trade_kw
         low[n : 2 * n] += trade_kw
         x = self._fixed.solve(b=b, low=low)
@@ -124,7 +125,17 @@ class HomeModel:
         charge_w = 1000 * np.maximum(program.part(x, "charge"), 0.0)
         discharge_w = 1000 * np.maximum(program.part(x, "discharge"), 0.0)
         stored_wh = 1000 * program.part(x, "stored")
-        return self._finish(charge_w, discharge_w, stored_wh, trade_w, short_w, solved=True)
+        schedule = self._finish(charge_w, discharge_w, stored_wh, trade_w, short_w, solved=True)
+        return self._on_average(schedule, float(program.part(x, "import")[0])) if program.cases else schedule
+
+    def _on_average(self, schedule: Schedule, import_kw: float) -> Schedule:
+        """Give the first slot's grid both its sides: on average it imports in some cases and exports in others."""
+        import_w, export_w = schedule.import_w.copy(), schedule.export_w.copy()
+        net_w = float(import_w[0] - export_w[0])
+        import_w[0] = max(1000 * import_kw, net_w, 0.0)
+        export_w[0] = import_w[0] - net_w
+        both = replace(schedule, import_w=import_w, export_w=export_w)
+        return replace(both, cost=self.cost(both))
 
     def _idle(self, trade_w: Floats) -> Schedule:
         p, zero = self.problem, np.zeros(self.problem.slots)

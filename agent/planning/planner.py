@@ -16,6 +16,11 @@ from coordinator.slots import Slot
 _TOLERANCE = 2e-5
 """A trade loses when it costs this much more than none, in currency: the accuracy of the solver on a day."""
 
+_INDIFFERENT_PER_KWH = 0.002
+"""Where prices settle, the marginal home is indifferent, up to the charter's convergence of a few 0.001 per kWh. A
+trade that misses the home's own price by less than this is no loss; without it many marginal trades would fall through.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -46,6 +51,7 @@ class Planner:
         rho_micro: Step size of the charter in micro-units per kWh and W.
         timezone: For the words of the plan.
         terminal_per_kwh: Price of energy left at the end; default: mean of the cheapest quarter of import prices.
+        surprises: What the first slot's net load may differ by (see `HomeProblem`).
 
     Raises:
         ConfigError: If the tariff does not know a slot of the horizon.
@@ -65,6 +71,7 @@ class Planner:
         connection_max_w: float = float("inf"),
         wear_per_kwh: float = WEAR_PER_KWH,
         terminal_per_kwh: float | None = None,
+        surprises: tuple[tuple[float, float], ...] = (),
     ) -> None:
         imports, exports = tariff.prices(first, load_w.size)
         self.first = first
@@ -79,6 +86,7 @@ class Planner:
             connection_max_w=connection_max_w,
             wear_per_kwh=wear_per_kwh,
             terminal_per_kwh=terminal_price(imports) if terminal_per_kwh is None else terminal_per_kwh,
+            surprises=surprises,
         )
         self._slots = tuple(first.horizon(load_w.size))
         self._tariff = tariff
@@ -154,7 +162,8 @@ class Planner:
         without = self._best_cost(0, price_micro)
         for part in (1, 2, 4):
             kept_wh = int(trade_wh / part)
-            if kept_wh and self._best_cost(kept_wh, price_micro) <= without + _TOLERANCE:
+            allowed = _TOLERANCE + _INDIFFERENT_PER_KWH * abs(kept_wh) / 1000
+            if kept_wh and self._best_cost(kept_wh, price_micro) <= without + allowed:
                 return kept_wh
         return 0
 

@@ -55,6 +55,8 @@ class HomeProblem:
             plans; its battery then never makes matters worse.
         wear_per_kwh: Wear of the battery per kWh through it: half is counted on the way in, half on the way out.
         terminal_per_kwh: Price at which energy left at the end counts, before discharge losses.
+        surprises: What the first slot's net load may differ by from its forecast: (probability, W) pairs, + uses more.
+            Their mean counts as 0. Empty plans as if the forecast were true.
 
     Raises:
         ValueError: If shapes differ, a value is not finite, or an export price exceeds its import price.
@@ -70,6 +72,7 @@ class HomeProblem:
     connection_max_w: float = float("inf")
     wear_per_kwh: float = WEAR_PER_KWH
     terminal_per_kwh: float = 0.0
+    surprises: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         arrays = (self.load_w, self.pv_w, self.import_per_kwh, self.export_per_kwh)
@@ -79,6 +82,11 @@ class HomeProblem:
             raise ValueError("load, pv, prices and stored energy must be finite numbers")
         if (self.export_per_kwh > self.import_per_kwh).any():
             raise ValueError("an export price above the import price lets a home earn by doing nothing: not planned")
+        if self.surprises:
+            total = sum(share for share, _ in self.surprises)
+            mean_w = sum(share * watts for share, watts in self.surprises) / total
+            centred = tuple((share / total, watts - mean_w) for share, watts in self.surprises)
+            object.__setattr__(self, "surprises", centred)
         object.__setattr__(self, "load_w", np.maximum(self.load_w, 0.0))
         object.__setattr__(self, "pv_w", np.maximum(self.pv_w, 0.0))
 

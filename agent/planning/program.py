@@ -1,4 +1,7 @@
-"""The home's linear constraints as sparse matrices, in kW and kWh, assembled once per slot.
+"""The home's linear constraints as sparse matrices, in kW and kWh.
+
+The matrices depend on the battery's efficiencies and the number of slots only, so they are built once and remembered;
+what changes from slot to slot are vectors.
 
 Columns come in blocks of n slots: charge, discharge, stored (these three only with a battery), import, export, and one
 `free` block: the trade q in the negotiating program, the undeliverable part of fixed trades in the fixed one.
@@ -7,9 +10,16 @@ Columns come in blocks of n slots: charge, discharge, stored (these three only w
     dynamics    stored[t] - stored[t-1] - h * eta_c * charge + h / eta_d * discharge  =  0
     no resale   q >= -(pv + discharge),   q <= load + charge
     connection  |load - pv + charge - discharge| <= limit
+
+With surprises, the first slot's trade is fixed before its load and sun are known, and battery and grid answer to each
+case: five columns per case after the blocks (charge, discharge, stored, import, export), whose means the first slot's
+columns are. From the second slot on the plan goes on from the mean. A trade is then worth what it is worth on average,
+not what it would be worth if the forecast were true: a home that might not need the energy does not buy it at its own
+tariff.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -48,6 +58,17 @@ class Program:
     high: Floats
     x_low: Floats
     x_high: Floats
+    cases: int = 0
+    """Surprises of the first slot; their balance rows are the last `cases` rows of A."""
+
+    def trade_rhs(self, trade_kw: Floats) -> Floats:
+        """Return the right-hand side of A x = b with fixed trades."""
+        b = self.b.copy()
+        b[: self.slots] -= trade_kw
+        if self.cases:
+            b[0] += trade_kw[0]  # the first row says what its import is the mean of
+            b[-self.cases :] -= trade_kw[0]
+        return b
 
     def span(self, column: Column) -> slice:
         """Return where a block of columns lies in x."""
@@ -65,9 +86,16 @@ def columns_of(problem: HomeProblem) -> tuple[Column, ...]:
     return (*battery, "import", "export", "free")
 
 
-def _blocks(columns: tuple[Column, ...], n: int, rows: list[dict[Column, float | Matrix]]) -> Matrix:
-    """Return the matrix whose block rows hold a multiple of the identity, or a matrix, under the named columns."""
-    blocks = [[row.get(column, 0.0) for column in columns] for row in rows]
+Rows = tuple[tuple[tuple[Column, float | Literal["step"]], ...], ...]
+"""Block rows: what multiple of the identity, or the step from slot to slot, stands under which column."""
+
+
+@lru_cache(maxsize=64)
+def block_matrix(columns: tuple[Column, ...], n: int, rows: Rows) -> Matrix:
+    """Return the matrix of these block rows."""
+    step = sparse.csc_array(sparse.eye_array(n) - sparse.eye_array(n, k=-1))
+    named = [{column: step if what == "step" else what for column, what in row} for row in rows]
+    blocks = [[row.get(column, 0.0) for column in columns] for row in named]
     dense = [[w * sparse.eye_array(n) if isinstance(w, float) else w for w in row] for row in blocks]
     matrix = sparse.csc_array(sparse.block_array(dense))
     matrix.eliminate_zeros()
@@ -123,23 +151,31 @@ def _bounds(problem: HomeProblem, columns: tuple[Column, ...], *, fixed: bool) -
     return np.concatenate([parts[c][0] for c in columns]), np.concatenate([parts[c][1] for c in columns])
 
 
-def _equalities(problem: HomeProblem, columns: tuple[Column, ...], *, fixed: bool) -> tuple[Matrix, Floats]:
-    n, h, battery = problem.slots, problem.slot_h, problem.battery
-    net_kw = (problem.load_w - problem.pv_w) / 1000
-    balance: dict[Column, float | Matrix] = {"import": 1.0, "export": -1.0, "discharge": 1.0, "charge": -1.0}
+def equality_rows(problem: HomeProblem, *, fixed: bool) -> Rows:
+    """Return the block rows of A: the balance, and with a battery its dynamics."""
+    h, battery = problem.slot_h, problem.battery
+    balance: dict[Column, float | Literal["step"]] = {"import": 1.0, "export": -1.0, "discharge": 1.0, "charge": -1.0}
     if not fixed:
         balance["free"] = 1.0
     if battery is None:
-        return _blocks(columns, n, [balance]), net_kw
-    step = sparse.csc_array(sparse.eye_array(n) - sparse.eye_array(n, k=-1))
-    dynamics: dict[Column, float | Matrix] = {
-        "stored": step,
+        return (tuple(balance.items()),)
+    dynamics: dict[Column, float | Literal["step"]] = {
+        "stored": "step",
         "charge": -h * battery.efficiency_charge,
         "discharge": h / battery.efficiency_discharge,
     }
+    return tuple(balance.items()), tuple(dynamics.items())
+
+
+def _equalities(problem: HomeProblem, columns: tuple[Column, ...], *, fixed: bool) -> tuple[Matrix, Floats]:
+    n = problem.slots
+    a = block_matrix(columns, n, equality_rows(problem, fixed=fixed))
+    net_kw = (problem.load_w - problem.pv_w) / 1000
+    if problem.battery is None:
+        return a, net_kw
     start = np.zeros(n)
     start[0] = problem.start_wh / 1000
-    return _blocks(columns, n, [balance, dynamics]), np.concatenate([net_kw, start])
+    return a, np.concatenate([net_kw, start])
 
 
 def _inequalities(
@@ -149,7 +185,7 @@ def _inequalities(
     n, battery = problem.slots, problem.battery
     inf = np.full(n, np.inf)
     load_kw, pv_kw = problem.load_w / 1000, problem.pv_w / 1000
-    rows: list[dict[Column, float | Matrix]] = []
+    rows: list[dict[Column, float | Literal["step"]]] = []
     low: list[Floats] = []
     high: list[Floats] = []
     if fixed:  # with q given: discharge + short >= -(pv + q), charge + short >= q - load; here for q = 0
@@ -170,7 +206,8 @@ def _inequalities(
             high.append(highest)
     if not rows:
         return None, np.zeros(0), np.zeros(0)
-    return _blocks(columns, n, rows), np.concatenate(low), np.concatenate(high)
+    matrix = block_matrix(columns, n, tuple(tuple(row.items()) for row in rows))
+    return matrix, np.concatenate(low), np.concatenate(high)
 
 
 def build(problem: HomeProblem, *, fixed: bool) -> Program:

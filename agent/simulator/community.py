@@ -12,9 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from agent.simulator.profile import HistoryRow
 from agent.simulator.settings import BatterySettings, Section, known_zone
-from coordinator.toml_file import read_toml
 from agent.simulator.trace import Trace, read_trace
 from coordinator.errors import ConfigError
+from coordinator.toml_file import read_toml
 
 FILE = "community.toml"
 
