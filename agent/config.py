@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from agent.control.settings import ControlSettings
 from agent.devices.settings import DeviceSettings
@@ -18,7 +18,7 @@ from agent.simulator.settings import ClockSettings
 from coordinator.broker_settings import BrokerSettings
 from coordinator.charter import DisplayName
 from coordinator.errors import ConfigError
-from coordinator.links import Credentials, UserName
+from coordinator.links import BrokerUrl, Credentials, UserName
 from coordinator.toml_file import read_toml
 
 
@@ -60,7 +60,7 @@ class CommunitySection(Section):
 
 
 class OwnBroker(Credentials):
-    url: str
+    url: BrokerUrl
     username: UserName = "owner"
 
 
@@ -68,7 +68,7 @@ class PeerBroker(Credentials):
     """A neighbour's broker, as this home is let into it."""
 
     member: DisplayName
-    url: str | None = None
+    url: BrokerUrl | None = None
     """Default: the address in the charter."""
     username: UserName | None = None
     """Default: this home's id."""
@@ -95,6 +95,12 @@ class BatterySection(Section):
     reserve_pct: float = Field(default=20.0, ge=0, lt=100)
     max_pct: float = Field(default=95.0, gt=0, le=100)
     wear_per_kwh: float = Field(default=WEAR_PER_KWH, ge=0)
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "BatterySection":
+        if self.reserve_pct >= self.max_pct:
+            raise ValueError(f"reserve_pct {self.reserve_pct:g} must lie below max_pct {self.max_pct:g}")
+        return self
 
     def battery(self) -> Battery:
         """Return the battery as planning sees it: from empty to the owner's maximum."""
@@ -147,13 +153,22 @@ def load_config(path: Path) -> HomeConfig:
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such file; `commonwatt init` writes a commented one")
-    return _anchored(read_toml(path, HomeConfig), path.resolve().parent)
+    try:
+        config = read_toml(path, HomeConfig)
+    except SettingsError as error:
+        raise ConfigError(
+            f"{path}: environment: {error}: unset that COMMONWATT_ variable, or name one key as in "
+            "COMMONWATT_MQTT__OWN__URL"
+        ) from None
+    return _anchored(config, path.resolve().parent)
 
 
 def _anchored(config: HomeConfig, folder: Path) -> HomeConfig:
     """Make every path of the configuration absolute."""
 
     def walk(value: Any) -> Any:
+        if isinstance(value, DeviceSettings):
+            return value.model_copy(update={"profile": value.profile_from(folder)})
         if isinstance(value, BaseModel):
             changes = {name: walk(getattr(value, name)) for name in type(value).model_fields}
             return value.model_copy(update=changes)

@@ -5,7 +5,7 @@ the study runs the same class on a virtual clock.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
@@ -137,6 +137,7 @@ class TradingHome:
         self._on_change = on_change
         self._stored_wh: float | None = None
         self._start_soc: dict[int, float | None] = {}
+        self._soc_end: dict[int, float | None] = {}
         self._now = _Slots()
 
     # What happened
@@ -154,6 +155,8 @@ class TradingHome:
         key = energy.slot.key
         self._rows[key] = (key, energy.load_wh, energy.pv_wh)
         self._rows.pop(key - HISTORY_DAYS * 86400, None)
+        energy = self._filled(energy)
+        self._soc_end = {key: energy.soc_pct}
         if energy.load_wh is None or energy.pv_wh is None or not self._counts(energy.slot):
             return
         if self.shadow is None:
@@ -168,6 +171,26 @@ class TradingHome:
             alone_wh=alone.net_wh,
             shadow_wh=self.shadow.stored_wh,
         )
+
+    def _filled(self, energy: SlotEnergy) -> SlotEnergy:
+        """Return the slot with load and sun also where the powers were not seen for most of it.
+
+        The meter's counters are known, and the battery's energy follows from its charge; only how the rest divides into
+        load and sun is taken from the forecast, which no bill depends on.
+        """
+        forecast = self._now.forecasts.get(energy.slot.key)
+        if (energy.load_wh is not None and energy.pv_wh is not None) or forecast is None:
+            return energy
+        battery, before_pct = self.facts.battery, self._soc_end.get(energy.slot.shifted(-1).key)
+        battery_wh = 0.0
+        if battery is not None and before_pct is not None and energy.soc_pct is not None:
+            given_wh = (before_pct - energy.soc_pct) / 100 * battery.capacity_wh
+            battery_wh = (
+                given_wh * battery.efficiency_discharge if given_wh > 0 else given_wh / battery.efficiency_charge
+            )
+        pv_wh = float(forecast.pv_w[0]) * energy.slot.hours
+        load_wh = max(0.0, energy.net_wh + battery_wh + pv_wh)
+        return replace(energy, load_wh=load_wh, pv_wh=pv_wh, battery_wh=battery_wh, estimated=True)
 
     def _counts(self, slot: Slot) -> bool:
         begun = self._since is None or slot.start_at >= self._since

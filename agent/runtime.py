@@ -10,12 +10,14 @@ from typing import Literal
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
+from pydantic import ValidationError
 
 from agent import showing
-from agent.config import HomeConfig
+from agent.config import HomeConfig, PeerBroker
 from agent.control.controller import Follow, Release, decide
 from agent.control.envelope import Envelope
 from agent.control.guard import Guard, GuardStatus
+from agent.control.smoothing import SHARE_OF_SLOT, NetLoad
 from agent.dashboard.publisher import StatePublisher
 from agent.dashboard.topics import Notice, Notices
 from agent.devices.battery import Battery as CommandedBattery
@@ -25,8 +27,10 @@ from agent.devices.opening import LinkPool, open_device
 from agent.devices.poller import Poller
 from agent.devices.reading import HomeReading
 from agent.household import Change, TradingHome
+from agent.live_words import home_words
 from agent.memory import HomeMemory
-from coordinator.charter import Charter, load_charter
+from coordinator.broker_keeper import keep_serving
+from coordinator.charter import Charter, Member, load_charter
 from coordinator.clock import Clock, WallClock
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
@@ -36,6 +40,7 @@ from coordinator.mosquitto import open_broker
 from coordinator.mqtt_topics import direct_topic, pub_topic
 from coordinator.node import Node, NodeOptions
 from coordinator.slots import Slot
+from coordinator.toml_file import explain
 from coordinator.trader import MeterReading
 from coordinator.transport import Transport
 
@@ -43,8 +48,9 @@ log = logging.getLogger(__name__)
 
 Level = Literal["info", "warning", "error"]
 NOTICES_KEPT = 50
-LEARN_HOUR, LEARN_MINUTE = 0, 20
-"""Daily learning, local time: the day is complete, and nothing else happens."""
+LEARN_HOUR = 0
+LEARN_SPREAD_MIN = 50
+"""Daily learning in the first hour of the local day, at a minute of the home's own: neighbours take turns."""
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -52,7 +58,8 @@ def link_settings(config: HomeConfig, charter: Charter, me: str) -> list[LinkSet
     """Return the links of a home: its own broker to publish on, and every neighbour's to read.
 
     Raises:
-        ConfigError: If a neighbour in the file is not in the charter, or the charter has one the file lacks.
+        ConfigError: If a neighbour in the file is not in the charter, the charter has one the file lacks, or an
+            address in it cannot be used.
     """
     own = config.mqtt.own
     links = [
@@ -77,18 +84,25 @@ def link_settings(config: HomeConfig, charter: Charter, me: str) -> list[LinkSet
         peer = peers.get(member.name)
         if peer is None:
             raise ConfigError(f"mqtt.peers: {member.name!r} is missing; ask that home for its broker's password")
-        community = charter.community_id
-        links.append(
-            LinkSettings(
-                name=member.name,
-                url=peer.url or member.broker,
-                username=peer.username or me,
-                password=peer.password,
-                password_file=peer.password_file,
-                subscribe=(pub_topic(community, member.id), direct_topic(community, member.id, me)),
-            )
-        )
+        links.append(_peer_link(peer, member, charter.community_id, me))
     return links
+
+
+def _peer_link(peer: PeerBroker, member: Member, community: str, me: str) -> LinkSettings:
+    try:
+        return LinkSettings(
+            name=member.name,
+            url=peer.url or member.broker,
+            username=peer.username or me,
+            password=peer.password,
+            password_file=peer.password_file,
+            subscribe=(pub_topic(community, member.id), direct_topic(community, member.id, me)),
+        )
+    except ValidationError as error:
+        raise ConfigError(
+            f"mqtt.peers of {member.name}: {explain(error, LinkSettings)}: write the right url there; "
+            "the one in the charter cannot be used"
+        ) from None
 
 
 def _envelope(config: HomeConfig) -> Envelope | None:
@@ -145,7 +159,9 @@ class Agent:
         self._guard: Guard | None = None
         self._poller: Poller | None = None
         self._envelope = _envelope(config)
+        self._net_load = NetLoad(time_constant_s=SHARE_OF_SLOT * self.charter.rules.slot_s)
         self._last_target_w: float | None = None
+        self._seen_whole = False
 
     # Running
 
@@ -154,9 +170,11 @@ class Agent:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._memory.close)
             stack.callback(self._store.close)
-            if (broker := self.config.broker) is not None:
-                settings = broker.model_dump(exclude={"users", "kind"})
-                await stack.enter_async_context(open_broker(broker.kind, users=broker.users, **settings))
+            broker = None
+            if (own := self.config.broker) is not None:
+                broker = open_broker(own.kind, users=own.users, **own.model_dump(exclude={"users", "kind"}))
+                await stack.enter_async_context(broker)
+                self.notice("info", f"own broker ({broker.kind}) serves on {broker.url}")
             pool = LinkPool(self.clock)
             stack.push_async_callback(pool.close)
             devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
@@ -180,6 +198,8 @@ class Agent:
                 tasks.create_task(self._show_peers(), name="peers")
                 if self._guard is not None:
                     tasks.create_task(self._guard.run(), name="guard")
+                if broker is not None:
+                    tasks.create_task(keep_serving(broker, self.notice), name="own broker")
 
     def _make_node(self) -> Node:
         return Node(
@@ -205,11 +225,10 @@ class Agent:
 
     async def _learn_daily(self) -> None:
         """Fit the forecasts anew every night; APScheduler knows local nights, a simulated clock has its own."""
+        minute = 5 + sum(self.identity.public_key) % LEARN_SPREAD_MIN
         if self.config.clock is None:
             scheduler = AsyncIOScheduler(timezone=self.config.home.zone)
-            scheduler.add_job(
-                self._learn, CronTrigger(hour=LEARN_HOUR, minute=LEARN_MINUTE, timezone=self.config.home.zone)
-            )
+            scheduler.add_job(self._learn, CronTrigger(hour=LEARN_HOUR, minute=minute, timezone=self.config.home.zone))
             scheduler.start()
             try:
                 await asyncio.Event().wait()
@@ -217,7 +236,7 @@ class Agent:
                 scheduler.shutdown(wait=False)
         while True:
             local = self.clock.now().astimezone(self.config.home.zone)
-            night = local.replace(hour=LEARN_HOUR, minute=LEARN_MINUTE, second=0, microsecond=0)
+            night = local.replace(hour=LEARN_HOUR, minute=minute, second=0, microsecond=0)
             await self.clock.sleep_until(night if night > local else night + timedelta(days=1))
             await self._learn()
 
@@ -230,6 +249,9 @@ class Agent:
     def _read(self, reading: HomeReading) -> None:
         """Take one reading of the devices: settle, control, show."""
         self.home.observe(reading)
+        if not self._seen_whole and reading.quality == "valid":
+            self._seen_whole = True
+            self.notice("info", f"all devices answer: {home_words(reading)}")
         for energy in self._meter.add(reading):
             self._slot_done(energy)
             self._memory.save_reading(reading)
@@ -265,6 +287,7 @@ class Agent:
             gate=self._guard.gate,
             last_target_w=self._last_target_w,
             deadband_w=self.config.control.deadband_w,
+            net_load_w=self._net_load_w(reading),
         )
         match decision:
             case Follow(target_w=target_w, reason=reason):
@@ -273,6 +296,11 @@ class Agent:
             case Release(reason=reason):
                 self._last_target_w = None
                 self._guard.release(reason)
+
+    def _net_load_w(self, reading: HomeReading) -> float | None:
+        if reading.load_w is None or reading.pv_w is None:
+            return None
+        return self._net_load.add(reading.at, reading.load_w - reading.pv_w)
 
     # Showing
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from coordinator.charter import Charter
 from coordinator.codec import Verifier
 from coordinator.contracts import Contract, ContractBook, Status
-from coordinator.errors import CommonwattError
+from coordinator.errors import CommonwattError, RemoteProtocolError
 from coordinator.ledger import first_broken
 from coordinator.ledger_store import LedgerStore
 
@@ -40,14 +40,17 @@ def read_books(path: Path, charter: Charter, home: str) -> Books:
     """Replay a ledger file after checking its hash chain and every signature.
 
     Raises:
-        AuditError: If the hash chain is broken.
+        AuditError: If the hash chain or a signature is broken.
     """
     verifier = Verifier(charter, home)
     with LedgerStore(path, home) as store:
         if (broken := first_broken(store.rows())) is not None:
             raise AuditError(f"{path}: row {broken} does not fit the hash chain")
         book = ContractBook(me=home, rules=charter.rules, incarnation=store.incarnation)
-        book.replay(store.entries(verifier))
+        try:
+            book.replay(store.entries(verifier))
+        except RemoteProtocolError as error:
+            raise AuditError(f"{path}: a message in it does not verify ({error})") from None
         mandates = {mark.slot: int(mark.data["sell_wh"]) for mark in store.marks("mandate")}
     return Books(contracts={c.id: c for c in book.contracts()}, mandates_wh=mandates)
 

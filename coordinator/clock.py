@@ -6,6 +6,7 @@ at wall speed. At home both are real time; in the demo `now()` runs faster; in t
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -70,6 +71,40 @@ class ScaledClock:
     async def sleep_until(self, at: datetime) -> None:
         while (left_s := (at - self.now()).total_seconds() / self.speed) > 0:
             await asyncio.sleep(left_s)
+
+
+class GatedClock(ScaledClock):
+    """A scaled clock that waits at a gate for everybody to be there.
+
+    Until it is let go it runs at wall speed, and never past `wait_at`; from then on `speed` times as fast. Everybody
+    reads the same gate, so processes share this clock as they share a scaled one, however late they look.
+
+    Args:
+        wait_at: Where it stands still when it was not let go by then.
+        let_go_at: Tells the wall moment at which it was or will be let go; None while that is open.
+    """
+
+    def __init__(
+        self,
+        start_at: datetime,
+        anchor_at: datetime,
+        speed: float,
+        *,
+        wait_at: datetime,
+        let_go_at: Callable[[], datetime | None],
+    ) -> None:
+        super().__init__(start_at, anchor_at, speed)
+        self.wait_at = require_utc(wait_at)
+        self._ask = let_go_at
+        self._let_go_at: datetime | None = None
+
+    def now(self) -> datetime:
+        wall = datetime.now(UTC)
+        if self._let_go_at is None:
+            self._let_go_at = self._ask()
+        let_go_at = wall if self._let_go_at is None else min(wall, self._let_go_at)
+        waited = min(let_go_at - self.anchor_at, self.wait_at - self.start_at)
+        return self.start_at + waited + (wall - let_go_at) * self.speed
 
 
 class ManualClock:

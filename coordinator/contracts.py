@@ -19,7 +19,7 @@ from typing import Any
 from coordinator.charter import Rules
 from coordinator.clock import unix_ms
 from coordinator.codec import Verified, digest, message_id
-from coordinator.errors import LocalProtocolError
+from coordinator.errors import LocalProtocolError, RemoteProtocolError
 from coordinator.ledger import Entry, Mark, Origin
 from coordinator.merkle import leaf_hash, prove, root_and_proofs
 from coordinator.messages import (
@@ -49,6 +49,9 @@ class Status(Enum):
     COUNTED = "counted"
     VOID = "void"
 
+
+CONTRACTS_MAX = 64
+"""Of one pair in one slot: as many as a leaf can carry."""
 
 ALIVE = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED, Status.COUNTED})
 
@@ -113,6 +116,11 @@ class Again:
 Effect = Say | Whisper | Keep | Note | Again
 
 
+def contract_id(buyer: str, incarnation: int, slot: int, seller: str, number: int) -> str:
+    """Return the id of the buyer's offer with this number to the seller; no other home can take it."""
+    return digest(f"{buyer}|{incarnation}|{slot}|{seller}|{number}".encode())
+
+
 @dataclass(slots=True)
 class _SlotBook:
     """What is known of one slot."""
@@ -162,6 +170,11 @@ class ContractBook:
         firm = [c for c in self.contracts(slot) if c.status in ALIVE and c.status is not Status.OFFERED]
         return sum(c.energy_wh if c.buyer == self._me else -c.energy_wh for c in firm)
 
+    def _sold(self, slot: int) -> list[Contract]:
+        """Return what is promised as seller; a buyer whose clock is ahead may already count it before our gate."""
+        given = {Status.ACCEPTED, Status.COUNTED}
+        return [c for c in self.contracts(slot) if c.seller == self._me and c.status in given]
+
     def partners(self, slot: int) -> set[str]:
         alive = [c for c in self.contracts(slot) if c.status in ALIVE]
         return {c.seller if c.buyer == self._me else c.buyer for c in alive}
@@ -182,9 +195,8 @@ class ContractBook:
         if self.closed(slot.key) or seller == self._me:
             raise LocalProtocolError(f"no offer to {seller} for slot {slot.start_at:%H:%M}")
         number = sum(1 for c in self.contracts(slot.key) if c.buyer == self._me and c.seller == seller)
-        contract_id = digest(f"{self._me}|{self._incarnation}|{slot.key}|{seller}|{number}".encode())
         body = {
-            "contract_id": contract_id,
+            "contract_id": contract_id(self._me, self._incarnation, slot.key, seller, number),
             "slot": slot.key,
             "seller": seller,
             "energy_wh": energy_wh,
@@ -194,7 +206,11 @@ class ContractBook:
         return [Say(kind=Offer, to=seller, expires_at=expires_at, body=body)]
 
     def receive(self, verified: Verified[Any], now: datetime) -> list[Effect]:
-        """Decide what a peer's message means. Redelivery changes nothing."""
+        """Decide what a peer's message means. Redelivery changes nothing.
+
+        Raises:
+            RemoteProtocolError: If an offer's contract id is not its sender's to give.
+        """
         match verified.message:
             case Offer():
                 return self._on_offer(verified, now)
@@ -214,6 +230,9 @@ class ContractBook:
 
     def _on_offer(self, verified: Verified[Offer], now: datetime) -> list[Effect]:
         offer = verified.message
+        ids = (contract_id(offer.sender, offer.inc, offer.slot, self._me, n) for n in range(CONTRACTS_MAX))
+        if offer.contract_id not in ids:
+            raise RemoteProtocolError(offer.sender, "contract id is not the sender's own")
         known = self._contracts.get(offer.contract_id)
         if known is not None:
             answer = self._said.get(("answer", offer.contract_id))
@@ -223,7 +242,9 @@ class ContractBook:
         gate_at = datetime.fromtimestamp(offer.slot, now.tzinfo) - timedelta(seconds=self._rules.gate_s)
         if book is None or book.sell_wh is None or book.closed or now >= gate_at or offer.seller != self._me:
             return []  # it comes again or lapses at the buyer's; nothing was promised
-        sold_wh = sum(c.energy_wh for c in self.contracts(offer.slot) if c.status is Status.ACCEPTED)
+        if offer.sender in book.positions:
+            return []  # the buyer's gate is closed: this offer is dead, and its leaf, which said so, does not come again
+        sold_wh = sum(c.energy_wh for c in self._sold(offer.slot))
         body = {"slot": offer.slot, "contract_id": offer.contract_id, "offer_hash": message_id(verified.wire)}
         expires_at = now + EVIDENCE_LIFE
         reason = ""
@@ -290,14 +311,18 @@ class ContractBook:
         """
         if self.closed(slot.key):
             return []
-        firm = [c for c in self.contracts(slot.key) if c.status in {Status.BOUND, Status.ACCEPTED}]
-        partners = sorted(self.partners(slot.key))
+        sold = self._sold(slot.key)
+        bought = [c for c in self.contracts(slot.key) if c.status is Status.BOUND]
+        firm = [*sold, *bought]
+        # A seller may have accepted what lapsed here, and our lapse may be lost: its leaf tells it that nothing counts.
+        lapsed = {c.seller for c in self.contracts(slot.key) if c.status is Status.LAPSED}
+        partners = sorted(self.partners(slot.key) | lapsed)
         ids = {p: tuple(sorted(c.id for c in firm if p in (c.seller, c.buyer))) for p in partners}
         salts = {p: salt(p) for p in partners}
         root, proofs = root_and_proofs([leaf_hash(p, ids[p], salts[p]) for p in partners])
         expires_at = now + EVIDENCE_LIFE
-        sold_wh = sum(c.energy_wh for c in firm if c.seller == self._me)
-        bought_wh = sum(c.energy_wh for c in firm if c.buyer == self._me)
+        sold_wh = sum(c.energy_wh for c in sold)
+        bought_wh = sum(c.energy_wh for c in bought)
         body = {"slot": slot.key, "root": root, "sold_wh": sold_wh, "bought_wh": bought_wh}
         leaves = [
             Say(

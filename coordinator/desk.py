@@ -77,6 +77,7 @@ class Desk:
             book=book,
             last_ready=store.last_slot(["ready"]),
             metered=metered,
+            settled=settled,
             salt=self._salt,
         )
         trader.close_interrupted([Slot(mark.slot, rules.slot_s) for mark in store.marks("ready", since)])

@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -49,7 +49,7 @@ class Identity:
         """Read the key file.
 
         Raises:
-            ConfigError: If the file is missing or is no Ed25519 key.
+            ConfigError: If the file is missing, cannot be read, or is no Ed25519 key.
         """
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
@@ -57,7 +57,11 @@ class Identity:
             raise ConfigError(
                 f"no key file {path}: `commonwatt init` makes one, or restore it from your backup"
             ) from None
-        except (ValueError, TypeError) as error:
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the key file {path}: {error.strerror}; only the user that owns it may"
+            ) from None
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigError(f"{path} is not a private key ({error}): restore it from your backup") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigError(

@@ -6,6 +6,7 @@ WAL with `synchronous=NORMAL` may roll back committed rows after a power loss; a
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +39,20 @@ class LedgerStore:
         self._path = path
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{path} cannot be opened as a ledger ({error}): check its folder") from None
+        try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._open(owner)
         except sqlite3.DatabaseError as error:
+            self.close()
             raise ConfigError(
                 f"{path} cannot be used as a ledger ({error}): move it away or restore a backup"
             ) from None
+        except ConfigError:
+            self.close()
+            raise
 
     def _open(self, owner: str) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -53,8 +61,11 @@ class LedgerStore:
         if version == 0:
             # The incarnation tells this book's life from an earlier one that was lost or restored from a backup.
             meta = [("owner", owner), ("incarnation", str(secrets.randbits(48))), ("salt_key", secrets.token_hex(16))]
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-            self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+            with self._transaction():  # a power cut in here leaves an empty file, not a ledger without an owner
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    self._db.execute(statement)
+                self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         if self.meta("owner") != owner:
             raise ConfigError(
                 f"{self._path} is the ledger of home {self.meta('owner')}, not of {owner}: wrong key or file?"
@@ -85,8 +96,7 @@ class LedgerStore:
         """Write the entries in one transaction; when this returns they survive a power cut."""
         if not entries:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             last = self._db.execute("SELECT number, hash FROM rows ORDER BY number DESC LIMIT 1").fetchone()
             number, previous = last or (0, GENESIS)
             for entry in entries:
@@ -94,10 +104,18 @@ class LedgerStore:
                 previous = chain(previous, entry.origin, entry.at_ms, entry.wire)
                 row = (number, entry.at_ms, entry.origin.value, entry.kind, entry.slot, entry.wire, previous)
                 self._db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; on a full disk SQLite may have rolled back by itself."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def rows(self) -> Iterator[Row]:
         for number, at_ms, origin, wire, chained in self._db.execute(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from coordinator.errors import ConfigError
 from coordinator.mqtt_topics import check_filter
@@ -63,6 +63,25 @@ class Credentials(BaseModel):
         return secret
 
 
+def check_url(url: str) -> str:
+    """Return the address of a broker, or refuse it (a pydantic validator)."""
+    parts = urlsplit(url)
+    if parts.scheme != "mqtt" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError(f"{url!r} is not of the form mqtt://host:port")
+    if parts.username is not None:
+        raise ValueError("the user belongs in username and password (or password_file), not in the url")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"{url!r} has no usable port: write one between 1 and 65535")
+    return url
+
+
+BrokerUrl = Annotated[str, AfterValidator(check_url)]
+
+
 class LinkSettings(Credentials):
     """One broker to talk to.
 
@@ -71,22 +90,10 @@ class LinkSettings(Credentials):
     """
 
     name: Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$")]
-    url: str
+    url: BrokerUrl
     username: UserName
     publish: bool = False
     subscribe: tuple[Filter, ...] = ()
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme != "mqtt" or not parts.hostname or parts.path not in ("", "/") or parts.query:
-            raise ValueError(f"{url!r} is not of the form mqtt://host:port")
-        if parts.username is not None:
-            raise ValueError("the user belongs in username and password (or password_file), not in the url")
-        if parts.port == 0:
-            raise ValueError(f"{url!r}: port 0 cannot be connected to")
-        return url
 
     @property
     def host(self) -> str:

@@ -12,10 +12,13 @@ HomeId = Annotated[str, Field(pattern=r"^[a-z2-7]{16}$")]
 CommunityId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 ContractId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-SlotKey = Annotated[int, Field(ge=0, le=2**40)]
+SlotKey = Annotated[int, Field(ge=0, le=2**37)]
+"""Up to the year 6325: a time that no calendar has must not reach the code behind the verifier."""
+UnixMs = Annotated[int, Field(ge=0, le=2**47)]
 EnergyWh = Annotated[int, Field(ge=-(10**7), le=10**7)]
 TradedWh = Annotated[int, Field(ge=1, le=10**7)]
-PriceMicro = Annotated[int, Field(ge=-(10**9), le=10**9)]
+PRICE_MAX_MICRO = 10**9
+PriceMicro = Annotated[int, Field(ge=-PRICE_MAX_MICRO, le=PRICE_MAX_MICRO)]
 Vector = Annotated[tuple[PriceMicro, ...], Field(min_length=1, max_length=288)]
 
 EVERYBODY = "*"
@@ -33,8 +36,8 @@ class Message(BaseModel):
     to: HomeId | Literal["*"]
     inc: Annotated[int, Field(ge=0, le=2**53)]
     seq: Annotated[int, Field(ge=0, le=2**53)]
-    sent_ms: Annotated[int, Field(ge=0, le=2**53)]
-    expires_ms: Annotated[int, Field(ge=0, le=2**53)]
+    sent_ms: UnixMs
+    expires_ms: UnixMs
 
 
 class Presence(Message):

@@ -23,7 +23,7 @@ from typing import Protocol
 from coordinator.charter import Rules
 from coordinator.codec import Verified, digest
 from coordinator.errors import RemoteProtocolError
-from coordinator.messages import Bid, PriceRequest, Prices, Ready
+from coordinator.messages import PRICE_MAX_MICRO, Bid, PriceRequest, Prices, Ready
 from coordinator.quantities import round_ratio
 from coordinator.slots import Slot
 
@@ -107,10 +107,16 @@ def hash_prices(prices: Sequence[int]) -> str:
 
 
 def step_prices(prices: Sequence[int], bids: Sequence[Sequence[int]], rules: Rules) -> tuple[int, ...]:
-    """Return the next round's prices: price += rho * relaxation * mean power, rounded half even once, in integers."""
+    """Return the next round's prices: price += rho * relaxation * mean power, rounded half even once, in integers.
+
+    They stay within what a message can carry, whatever the bids are.
+    """
     gain = rules.rho_micro * rules.relaxation_pct * 3600
     divisor = len(bids) * rules.slot_s * 100
-    return tuple(price + round_ratio(gain * sum(column), divisor) for price, *column in zip(prices, *bids, strict=True))
+    steps = (round_ratio(gain * sum(column), divisor) for column in zip(*bids, strict=True))
+    return tuple(
+        max(-PRICE_MAX_MICRO, min(PRICE_MAX_MICRO, price + step)) for price, step in zip(prices, steps, strict=True)
+    )
 
 
 def opening_prices(vectors: Sequence[Sequence[int]]) -> tuple[int, ...]:
@@ -160,6 +166,7 @@ class Negotiation:
         self._me = me
         self._rules = rules
         self._bidder = bidder
+        self._limit_wh = rules.power_limit_w * rules.slot_s // 3600
         self._opening = {me: tuple(opening_micro)}
         self._anchor_wh = [float(e) for e in warm_wh] if warm_wh else [0.0] * len(opening_micro)
         self._round: _Round | None = None
@@ -204,7 +211,8 @@ class Negotiation:
         """Take a neighbour's message for this slot.
 
         Raises:
-            RemoteProtocolError: If its vectors have another length than the horizon.
+            RemoteProtocolError: If its vectors have another length than the horizon, or a bid is over the charter's
+                power limit: one liar would drag the price of all.
         """
         message = verified.message
         if message.slot != self.slot.key or message.sender == self._me or self.state is State.DONE:
@@ -217,6 +225,8 @@ class Negotiation:
                 return []
             case Bid():
                 self._check_length(message.sender, message.energy_wh)
+                if max(map(abs, message.energy_wh)) > self._limit_wh:
+                    raise RemoteProtocolError(message.sender, f"bid over the charter's limit of {self._limit_wh} Wh")
                 return self._receive_bid(message, now)
             case PriceRequest():
                 return self._answer_request(message)
@@ -242,8 +252,8 @@ class Negotiation:
 
     def _bid(self, number: int, prices: tuple[int, ...], now: datetime) -> list[NegotiationEvent]:
         """Enter a round: answer its prices, and take the bids that came early."""
-        limit_wh = self._rules.power_limit_w * self._rules.slot_s // 3600
-        energy_wh = tuple(max(-limit_wh, min(limit_wh, e)) for e in self._bidder.bid(prices, self._anchor_wh))
+        wanted_wh = self._bidder.bid(prices, self._anchor_wh)
+        energy_wh = tuple(max(-self._limit_wh, min(self._limit_wh, e)) for e in wanted_wh)
         self._round = _Round(number, prices, now)
         price_hash = hash_prices(prices)
         self._note(self._me, energy_wh, price_hash)
@@ -321,7 +331,7 @@ class Negotiation:
     def _heal(self, this: _Round) -> list[NegotiationEvent]:
         """Ask for the majority's prices when ours are not theirs: we lost a bid that they got."""
         majority = this.majority_hash()
-        if majority is None or majority == this.hashes[self._me]:
+        if majority is None or majority == hash_prices(this.prices):
             return []
         return [AskPrices(round=this.number, price_hash=majority)]
 

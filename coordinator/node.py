@@ -95,7 +95,7 @@ class Node:
             verified = self.desk.receive(inbound.payload, now)
             self._changed.set()
             if verified is not None and self.peers.heard(verified.message.sender, self._clock.monotonic(), now):
-                self._on_notice("info", f"{self._name(verified.message.sender)} is online")
+                self._on_notice("info", f"{self._name(verified.message.sender)} is back")
 
     async def _keep_time(self) -> None:
         while True:

@@ -21,13 +21,13 @@ class Presence:
     _online: set[str] = field(default_factory=set)
 
     def heard(self, peer: str, monotonic_s: float, now: datetime) -> bool:
-        """Note a verified message; return whether the peer was absent until now."""
+        """Note a verified message; return whether the peer came back after it had been lost."""
+        back = peer in self._heard_s and peer not in self._online
         self._heard_s[peer] = monotonic_s
         self._heard_at[peer] = now
-        if peer in self._online or peer not in self.peers:
-            return False
-        self._online.add(peer)
-        return True
+        if peer in self.peers:
+            self._online.add(peer)
+        return back and peer in self.peers
 
     def lost(self, monotonic_s: float) -> list[str]:
         """Return the peers that fell silent since the last call."""

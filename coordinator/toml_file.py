@@ -44,13 +44,30 @@ def _explain(problem: Any, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
     match problem["type"]:
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(problem["loc"][-1]), sorted(set(_keys(model))), n=1)
-            return f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else ": remove it")
+            near = _nearest(problem["loc"], model)
+            return f"{key}: unknown key" + (f", did you mean {near}?" if near else ": remove it")
         case "missing":
             return f"{key}: missing, add it"
         case _:
             shown = "" if isinstance(problem["input"], dict | list) else f" (it is {problem['input']!r})"
             return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _nearest(loc: tuple[int | str, ...], model: type[BaseModel]) -> str | None:
+    """Return the right key nearest to a wrong one: of its own section, else of any other."""
+    wrong, sections = str(loc[-1]), [model]
+    for part in loc[:-1]:
+        inner = [i for section in sections if part in section.model_fields for i in _field_models(section, str(part))]
+        sections = inner or sections  # the names of a table and the numbers of a list are no fields
+    own = {key for section in sections for key in section.model_fields}
+    for keys in (own, set(_keys(model)) - {wrong}):
+        if near := difflib.get_close_matches(wrong, sorted(keys), n=1):
+            return near[0]
+    return None
+
+
+def _field_models(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    return list(_models_in(model.model_fields[name].annotation))
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from coordinator.charter import Charter
 from coordinator.codec import Verified
 from coordinator.contracts import Contract, ContractBook, Effect, Note, Say, Whisper
+from coordinator.errors import RemoteProtocolError
 from coordinator.ledger import Mark
 from coordinator.matching import match, scale_down
 from coordinator.messages import Bid, Message, Meter, PriceRequest, Prices, Ready
@@ -87,6 +88,7 @@ class Trader:
         last_ready: Newest slot this home ever announced itself for. It never bids again in that slot: a restart in the
             middle of a negotiation could otherwise sign two bids for one round.
         metered: Slots whose meter reading is in the ledger but whose bill is not.
+        settled: Slots whose bill is in the ledger: a meter that speaks twice is billed once.
         salt: Gives an unguessable hex salt for (slot, partner).
     """
 
@@ -99,6 +101,7 @@ class Trader:
         book: ContractBook,
         last_ready: int,
         metered: dict[int, MeterReading],
+        settled: set[int],
         salt: Callable[[int, str], str],
     ) -> None:
         self.book = book
@@ -109,8 +112,10 @@ class Trader:
         self._household = household
         self._last_ready = last_ready
         self._metered = dict(metered)
+        self._settled = set(settled)
         self._salt = salt
         self._open: list[Slot] = []
+        self._ready_early: dict[str, Verified[Any]] = {}
         self._last: Finished | None = None
 
     # Time
@@ -172,6 +177,10 @@ class Trader:
             warm_wh=warm,
         )
         self._open.append(slot)
+        early = [ready for ready in self._ready_early.values() if ready.message.slot == slot.key]
+        self._ready_early.clear()
+        for ready in early:
+            self.negotiation.receive(ready, now)
         mark = Note(mark=Mark(kind="ready", slot=slot.key, data={}))
         return [mark, *self._translate(self.negotiation.start(now), now)]
 
@@ -191,6 +200,12 @@ class Trader:
             RemoteProtocolError: If it does not fit the charter.
         """
         match verified.message:
+            case Ready() as ready if self.negotiation is None or ready.slot > self.negotiation.slot.key:
+                # Its clock is a little ahead of ours: it is heard when we join, or its opening prices would be lost.
+                if len(ready.prices) != self._rules.horizon_slots:
+                    raise RemoteProtocolError(ready.sender, f"ready for a horizon of {len(ready.prices)} slots")
+                self._ready_early[ready.sender] = verified
+                return []
             case Ready() | Bid() | PriceRequest() | Prices():
                 if self.negotiation is None:
                     return []
@@ -262,7 +277,7 @@ class Trader:
 
     def metered(self, slot: Slot, reading: MeterReading, now: datetime) -> list[Effect]:
         """Take the meter's word on a finished slot; the bill follows when its contracts are decided."""
-        if slot.key in self._metered:
+        if slot.key in self._metered or slot.key in self._settled:
             return []
         self._metered[slot.key] = reading
         data = {"import_wh": reading.import_wh, "export_wh": reading.export_wh}
@@ -279,12 +294,15 @@ class Trader:
             if contracts and not self.book.resolved(key):
                 continue
             del self._metered[key]
+            self._settled.add(key)
             slot = Slot(key, self._rules.slot_s)
             import_micro, export_micro = self._household.tariff_micro(slot)
             net_wh = reading.import_wh - reading.export_wh
             bill = settle_slot(self._me, contracts, net_wh=net_wh, import_micro=import_micro, export_micro=export_micro)
             self._household.settled(slot, reading, bill, contracts)
-            self.book.forget_before(int((now - MEMORY).timestamp()))
+            before = int((now - MEMORY).timestamp())
+            self.book.forget_before(before)
+            self._settled = {k for k in self._settled if k >= before}
             data: dict[str, int | str] = {
                 "bought_wh": bill.bought_wh,
                 "sold_wh": bill.sold_wh,

@@ -6,8 +6,9 @@ import json
 import logging
 import shutil
 import signal
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +18,16 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from agent.cli.demo_lines import Lines
 from agent.dashboard.terminal import live_view, report_table
 from agent.demo.director import Demo
 from agent.demo.director import Progress as DemoProgress
+from agent.demo.launch import PARTS
 from agent.demo.options import DemoOptions
 from coordinator.errors import ConfigError
+
+DEFAULT_PORT = 8080
+PORTS_TRIED = 20
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -45,7 +51,9 @@ def demo(
     ] = "auto",
     processes: Annotated[bool, typer.Option("--processes", help="Every part of every home a process.")] = False,
     no_page: Annotated[bool, typer.Option("--no-page", help="Serve no page.")] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8080,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the page.", show_default="8080, or the next free one")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep keys, ledgers and logs in this empty folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the report, as JSON.")] = False,
@@ -53,6 +61,7 @@ def demo(
     """Show a neighbourhood trading: simulated devices, real Modbus, real MQTT, a broker and a ledger per home."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+    page_port = DEFAULT_PORT if no_page else _page_port(port)
     with _folder(keep) as folder:
         options = DemoOptions(
             folder=folder,
@@ -64,7 +73,7 @@ def demo(
             broker=broker,
             processes=processes,
             page=not no_page,
-            page_port=port,
+            page_port=page_port,
         )
         result = _play(options, quiet=as_json)
     if result is None:
@@ -99,7 +108,8 @@ def _play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
     """Run the demo with a live view; None when it was interrupted."""
     console = Console(stderr=True, quiet=quiet)
     if options.page:
-        console.print(f"The page: [bold]http://127.0.0.1:{options.page_port}[/]   Ctrl-C ends the demo.")
+        moved = "" if options.page_port == DEFAULT_PORT else f"   (port {DEFAULT_PORT} is taken)"
+        console.print(f"The page: [bold]http://127.0.0.1:{options.page_port}[/]{moved}   Ctrl-C ends the demo.")
     bar = Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -109,15 +119,18 @@ def _play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
     )
     task = bar.add_task("starting the homes", total=None)
     with Live(bar, console=console, refresh_per_second=4, transient=True) as live:
-        plain = _PlainLines(console) if not console.is_terminal else None
+        lines = Lines(console)
 
         def show(progress: DemoProgress) -> None:
-            bar.update(task, description="trading", total=progress.slots, completed=progress.slots_settled)
-            if plain is not None:
-                plain.show(progress)
-                return
+            lines.show(progress)
+            if progress.begun:
+                bar.update(task, description="trading", total=progress.slots, completed=progress.slots_settled)
+            else:
+                homes = len(progress.settled.homes)
+                bar.update(task, description=_starting(options, homes), total=homes, completed=progress.homes_there)
             view: RenderableType = live_view(progress.picture, progress.settled.dashboard, progress.wall_s)
-            live.update(Group(bar, view))
+            if console.is_terminal:
+                live.update(Group(bar, view))
 
         try:
             return asyncio.run(_until_interrupted(Demo(options), show))
@@ -126,38 +139,37 @@ def _play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
             return None
 
 
-async def _until_interrupted(demo: Demo, show: Any) -> dict[str, Any]:
-    """Run the demo as a task that SIGTERM and SIGINT cancel, so that it always cleans up."""
+def _starting(options: DemoOptions, homes: int) -> str:
+    return f"starting {len(PARTS) * homes} processes" if options.processes else f"starting {homes} homes"
+
+
+def _page_port(wanted: int | None) -> int:
+    """Return the port for the page: the one that was asked for, or the first free one from the usual one on.
+
+    Raises:
+        ConfigError: If the port that was asked for, or every one that was tried, is taken.
+    """
+    tried = range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED) if wanted is None else (wanted,)
+    for port in tried:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    if wanted is None:
+        raise ConfigError(f"ports {tried[0]} to {tried[-1]} are all taken: name a free one with --port, or --no-page")
+    raise ConfigError(f"--port {wanted}: another program uses it: name a free port, or leave --port out")
+
+
+async def _until_interrupted(demo: Demo, show: Callable[[DemoProgress], None]) -> dict[str, Any]:
+    """Run the demo as a task that a signal cancels once, so that it always cleans up; impatience changes nothing."""
     running = asyncio.ensure_future(demo.run(show))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.cancel)
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
     return await running
-
-
-class _PlainLines:
-    """For a log file instead of a terminal: one line per simulated hour, and every notice once."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._hour: datetime | None = None
-        self._seen: set[tuple[str, datetime, str]] = set()
-
-    def show(self, progress: DemoProgress) -> None:
-        zone = progress.settled.dashboard.zone
-        for name, home in progress.picture.homes.items():
-            for notice in reversed(home.notices.log if home.notices else []):
-                key = (name, notice.at, notice.text)
-                if notice.level != "info" and key not in self._seen:
-                    self._seen.add(key)
-                    self._console.print(f"{notice.at.astimezone(zone):%H:%M}  {name}: {notice.text}", markup=False)
-        hour = progress.now.replace(minute=0, second=0, microsecond=0)
-        if hour != self._hour and progress.now >= progress.settled.street.start_at:
-            self._hour = hour
-            books = [home.savings for home in progress.picture.homes.values() if home.savings]
-            saved = sum(float(b.bill_alone - b.bill_traded) for b in books)
-            bought_wh = sum(b.bought_wh for b in books)
-            self._console.print(
-                f"{hour.astimezone(zone):%Y-%m-%d %H:%M}  {progress.slots_settled}/{progress.slots} slots settled, "
-                f"{bought_wh / 1000:.1f} kWh traded, {saved:.2f} {progress.settled.street.currency} saved"
-            )

@@ -2,15 +2,23 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from agent.cli.logs import log_to_stderr
-from agent.config import load_config
+from agent.config import HomeConfig, load_config
+from agent.findings import Finding
 from coordinator.errors import CommonwattError, ConfigError
+
+log = logging.getLogger(__name__)
 
 ConfigFile = Annotated[Path, typer.Option(help="The home's TOML file.")]
 
@@ -22,12 +30,13 @@ def init(
     currency: Annotated[str, typer.Option(help="Three letters.")] = "EUR",
 ) -> None:
     """Write a commented configuration, a key and a charter of one home, ready for `check` and `run`."""
-    from agent.first_files import write_first_files
+    from agent.first_files import PAGE_FILE, write_first_files
 
     config = write_first_files(folder, name=name, timezone=timezone, currency=currency)
-    typer.echo(f"Wrote {config} with its key and charter. Put your devices' addresses in, then:")
+    typer.echo(f"Wrote {config} with its key, charter and password. Put your devices' addresses in, then:")
     typer.echo(f"  commonwatt check --config {config}")
     typer.echo(f"  commonwatt run --config {config}")
+    typer.echo(f"  commonwatt dashboard --config {folder / PAGE_FILE}")
 
 
 def check(
@@ -39,20 +48,40 @@ def check(
 
     from agent.checks import check_home
 
+    log_to_stderr(logging.ERROR)
     findings = asyncio.run(check_home(config))
     if as_json:
-        typer.echo(json.dumps([finding.plain() for finding in findings], indent=2))
+        typer.echo(json.dumps([finding.plain() for finding in findings], indent=2, ensure_ascii=False))
     else:
-        for finding in findings:
-            typer.secho(("ok    " if finding.ok else "WRONG ") + finding.text, fg=None if finding.ok else "red")
+        _show(findings, config)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _show(findings: Sequence[Finding], config: Path) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark = Text("ok", "green") if finding.ok else Text("WRONG", "bold red")
+        table.add_row(mark, finding.subject, Text(finding.text, "" if finding.ok else "red"))
+    console = Console(highlight=False)
+    console.print(table)
+    count = sum(not finding.ok for finding in findings)
+    if count:
+        said = "1 thing is" if count == 1 else f"{count} things are"
+        console.print(f"\n{said} wrong.", style="bold red")
+    else:
+        console.print(f"\nAll is well. Next: commonwatt run --config {config}", soft_wrap=True, markup=False)
 
 
 def run(config: ConfigFile = Path("home.toml")) -> None:
     """Run this home: read its devices, plan, trade, control when commissioned. Recovers by itself from what it can."""
     log_to_stderr()
     settings = load_config(config)
+    for line in first_lines(settings, config):
+        log.info(line)
 
     async def until_stopped() -> None:
         from agent.runtime import Agent
@@ -63,6 +92,7 @@ def run(config: ConfigFile = Path("home.toml")) -> None:
             loop.add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        log.info("%s: stopped", settings.home.name)
 
     try:
         asyncio.run(until_stopped())
@@ -71,3 +101,40 @@ def run(config: ConfigFile = Path("home.toml")) -> None:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise ConfigError(str(first)) from None
+
+
+def first_lines(settings: HomeConfig, config: Path) -> list[str]:
+    """Return what an owner should know first: what is read, what is controlled or why not, where the page is.
+
+    Raises:
+        ConfigError: If a device's profile cannot be used.
+    """
+    from agent.checks import control_plan
+    from agent.devices.opening import LinkPool, open_device
+    from coordinator.clock import WallClock
+
+    clock, name = WallClock(), settings.home.name
+    pool = LinkPool(clock)
+    devices = [open_device(each, device, pool, clock) for each, device in settings.devices.items()]
+    read = ", ".join(f"{device.name} ({device.where})" for device in devices)
+    return [
+        f"{name}: reading {read} every {settings.poll.interval_s:g} s",
+        f"{name}: control: {control_plan(settings, devices).text}",
+        f"{name}: page: {_page(config)}",
+    ]
+
+
+def _page(config: Path) -> str:
+    """Say how to see the page: it is a program of its own, a reader of the home's topics like any other."""
+    from agent.dashboard.settings import DashboardSettings
+    from agent.first_files import PAGE_FILE
+    from coordinator.toml_file import read_toml
+
+    file = config.parent / PAGE_FILE
+    if not file.exists():
+        return "`commonwatt dashboard --config FILE` serves it"
+    try:
+        page = read_toml(file, DashboardSettings)
+    except ConfigError as error:
+        return str(error)
+    return f"`commonwatt dashboard --config {file}` serves it at http://{page.host}:{page.port}"

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from agent.cli import demo, home, parts
 from coordinator.errors import CommonwattError
@@ -47,7 +48,8 @@ def main() -> None:
     try:
         app()
     except CommonwattError as error:
-        Console(stderr=True).print(f"[bold red]commonwatt:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        # Texts name sections and extras in brackets, which rich would take for markup and leave out.
+        Console(stderr=True).print(f"[bold red]commonwatt:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -40,6 +40,7 @@ def decide(
     gate: Gate | None = None,
     last_target_w: float | None = None,
     deadband_w: float = 30.0,
+    net_load_w: float | None = None,
 ) -> Decision:
     """Return what the battery should do.
 
@@ -50,6 +51,7 @@ def decide(
         net_so_far_wh: What the meter counted in the slot so far; None while unknown.
         gate: Which directions were open until now; None is all.
         last_target_w: The target in force, kept while the new one differs by less than `deadband_w`.
+        net_load_w: Load minus sun to reckon with, for example smoothed; default: as read now.
     """
     if reading.quality != "valid" or reading.load_w is None or reading.pv_w is None:
         return Release(reason=f"no fresh value of {', '.join(reading.missing) or 'the home'}")
@@ -60,7 +62,7 @@ def decide(
     if net_so_far_wh is None:
         return Release(reason="the meter was not seen at the start of this slot")
     grid_w = _grid_w(slot, now, target_wh, net_so_far_wh)
-    wanted_w = reading.load_w - reading.pv_w - grid_w
+    wanted_w = (reading.load_w - reading.pv_w if net_load_w is None else net_load_w) - grid_w
     gate = envelope.gate(reading.soc_pct, gate or Gate())
     target_w = envelope.clamp(wanted_w, gate)
     if last_target_w is not None and abs(target_w - last_target_w) < deadband_w:

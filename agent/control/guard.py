@@ -10,6 +10,7 @@ from agent.control.envelope import Envelope, Gate
 from agent.control.ports import BatteryPort, NoticeSink
 from agent.control.settings import ControlSettings
 from agent.control.supervisor import Command, Keep, Lease, LetGo, Supervisor, Traits
+from agent.control.telling import SetpointNews
 from coordinator.clock import Clock
 from coordinator.errors import CommonwattError
 
@@ -57,6 +58,7 @@ class Guard:
             tolerance=Tolerance(after_s=battery.effect_after_s, abs_w=battery.effect_abs_w, rel=battery.effect_rel),
         )
         self._mind = Supervisor(settings, envelope, traits)
+        self._news = SetpointNews()
         self._prepared: int | None = None
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -166,8 +168,10 @@ class Guard:
             if self._mind.refused(refused) is not None:
                 self._give_up(refused)
             return
-        log.info("%s: %.0f W, %s", self._battery.name, command.battery_w, command.reason)
-        self._mind.commanded(self._clock.monotonic(), command)
+        now_s = self._clock.monotonic()
+        level = logging.INFO if self._news.is_news(now_s, command.battery_w, command.reason) else logging.DEBUG
+        log.log(level, "%s: %.0f W, %s", self._battery.name, command.battery_w, command.reason)
+        self._mind.commanded(now_s, command)
         self._clear_doubt()
 
     async def _let_go(self, reason: str) -> None:
@@ -183,21 +187,19 @@ class Guard:
             self._in_doubt(f"the battery cannot be released: {refused}")
             return
         log.info("%s: released, %s", self._battery.name, reason)
+        self._news.released()
         self._mind.let_go()
         self._clear_doubt()
 
     def _give_up(self, why: str) -> None:
-        text = f"{self._battery.name}: control was given up until you reset it: {why}"
-        log.error(text)
-        self._on_notice("error", text)
+        self._on_notice("error", f"{self._battery.name}: control was given up until you reset it: {why}")
 
     def _in_doubt(self, why: str) -> None:
         self._mind.lost()
         self._prepared = None
         if self._trouble is None:
-            text = f"{self._battery.name}: {why}; its own timer releases it within {self._reversion_s} s"
-            log.warning(text)
-            self._on_notice("warning", text)
+            how_long = f"its own timer releases it within {self._reversion_s} s"
+            self._on_notice("warning", f"{self._battery.name}: {why}; {how_long}")
         self._trouble = why
 
     def _clear_doubt(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -85,43 +86,56 @@ def report_table(report: Mapping[str, Any]) -> Table:
 
 def _report_table(report: Mapping[str, Any]) -> Table:
     currency, homes = str(report["currency"]), list(report["homes"])
-    table = Table(title=Text(f"{report['community']}, {report['slots']} trading periods"), caption=_verdict(report))
-    table.add_column("Home", footer="All")
     sums = {key: sum((Decimal(str(home[key])) for home in homes), Decimal(0)) for key in _SUMMED}
-    alone, traded = sums["bill_alone"], sums["bill_traded"]
-    columns = (
-        ("Without battery", words.amount(sums["bill_no_battery"], currency)),
-        ("Without trading", words.amount(alone, currency)),
-        ("With trading", words.amount(traded, currency)),
-        ("Saved", words.amount(alone - traded, currency)),
-        ("Saved %", _share(alone, traded)),
-        ("Bought", words.energy(float(sums["bought_wh"]))),
-        ("Sold", words.energy(float(sums["sold_wh"]))),
-        ("Contracts", str(report["contracts_counted"])),
+    table = Table(
+        title=Text(f"{report['community']}, {report['slots']} trading periods, amounts in {currency}", style="bold"),
+        caption=Text("\n").join([_together(sums, currency), _verdict(report)]),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_footer=True,
+        footer_style="bold",
+        caption_justify="left",
     )
-    for title, footer in columns:
+    # Only the name gives way where the terminal is narrow, and never below what most names need.
+    table.add_column("Home", footer="All", min_width=8, overflow="fold")
+    footers = (*_row(sums, currency), str(report["contracts_counted"]))
+    for title, footer in zip(_TITLES, footers, strict=True):
         table.add_column(title, footer=footer, justify="right", no_wrap=True)
-    table.show_footer = True
     for home in homes:
-        bills = [Decimal(str(home[key])) for key in ("bill_no_battery", "bill_alone", "bill_traded")]
-        table.add_row(
-            Text(str(home["name"])),
-            *(words.amount(bill, currency) for bill in bills),
-            words.amount(bills[1] - bills[2], currency),
-            _share(bills[1], bills[2]),
-            words.energy(home["bought_wh"]),
-            words.energy(home["sold_wh"]),
-            str(home["contracts"]),
-        )
+        figures = {key: Decimal(str(home[key])) for key in _SUMMED}
+        table.add_row(Text(str(home["name"])), *_row(figures, currency), str(home["contracts"]))
     return table
 
 
 _SUMMED = ("bill_no_battery", "bill_alone", "bill_traded", "bought_wh", "sold_wh")
+_TITLES = (
+    "No\nbattery",
+    "No\ntrading",
+    "With\ntrading",
+    "\nSaved",
+    "Bought\nkWh",
+    "Sold\nkWh",
+    "\nContracts",
+)
 
 
-def _share(before: Decimal, after: Decimal) -> str:
-    share = words.saving_percent(before, after)
-    return words.UNKNOWN if share is None else f"{share:.1f} %"
+def _row(figures: Mapping[str, Decimal], currency: str) -> list[str]:
+    """Return the bills, what trading saved, and the energies of one home or of all."""
+    money = [figures[key] for key in ("bill_no_battery", "bill_alone", "bill_traded")]
+    money.append(figures["bill_alone"] - figures["bill_traded"])
+    # A currency of three letters stands in the title only: seven columns must fit 80 characters.
+    amounts = [words.amount(value, currency).replace(f"{currency} ", "") for value in money]
+    return [*amounts, *(f"{figures[key] / 1000:.2f}" for key in ("bought_wh", "sold_wh"))]
+
+
+def _together(sums: Mapping[str, Decimal], currency: str) -> Text:
+    alone, traded = sums["bill_alone"], sums["bill_traded"]
+    said = words.compared(alone, traded, "without trading", currency)
+    share = words.saving_percent(alone, traded)
+    if share is not None and abs(share) <= 100:
+        said = f"{abs(share):.1f} % {'less' if share >= 0 else 'more'} than without trading"
+    style = "green" if traded < alone else ""
+    return Text(f"Together the homes pay {words.amount(traded, currency)}: {said}.", style=style)
 
 
 def _verdict(report: Mapping[str, Any]) -> Text:

@@ -2,25 +2,27 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from agent.dashboard.picture import Picture
+from agent.dashboard.picture import HomePicture, Picture
 from agent.dashboard.source import Feeds
-from agent.demo.launch import PARTS, InProcess, Launcher, Processes, end, spawn
+from agent.demo.launch import PARTS, InProcess, Launcher, Part, Processes, allow_open_files, end, last_line, spawn
 from agent.demo.neighbours import neighbours
 from agent.demo.options import DemoOptions
 from agent.demo.report import make_report, savings_known
 from agent.demo.settle_in import Settled, settle_in
 from coordinator.clock import WallClock
+from coordinator.errors import CommonwattError
 
-STARTUP_S = 4.0
-STARTUP_HOME_S = 0.5
-STARTUP_PROCESSES_S = 6.0
-"""A Python process with scikit-learn needs about two seconds of a core to start, and a home has three."""
+START_PATIENCE_S = 60.0
+START_PATIENCE_PART_S = 12.0
+"""A Python process with scikit-learn takes about two seconds of a core to start; a slow machine has five times that."""
+LET_GO_S = 0.1
 PATIENCE_SLOTS = 3
 """After the last slot, the demo waits this many slots for the last bills."""
 LOOK_S = 0.2
@@ -33,9 +35,21 @@ class Progress:
     settled: Settled
     picture: Picture
     now: datetime
+    homes_there: int
+    """How many homes read their devices and hear all neighbours; the simulated time begins when all do."""
     slots_settled: int
     slots: int
     wall_s: float
+    ended: dict[tuple[str, Part], str]
+    """Parts that ended by themselves, and why."""
+
+    @property
+    def begun(self) -> bool:
+        return self.homes_there == len(self.settled.homes)
+
+
+async def _nothing(report: dict[str, Any]) -> None:
+    """Do nothing more at the end."""
 
 
 class Demo:
@@ -47,56 +61,111 @@ class Demo:
         self.picture: Picture | None = None
         self.settled: Settled | None = None
         self._wall = WallClock()
+        self._finish = False
+        self._page_process: subprocess.Popen[bytes] | None = None
 
-    async def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Any]:
+    def finish(self) -> None:
+        """End the trading before its time: `run` returns the report of what was settled until then."""
+        self._finish = True
+
+    async def run(
+        self,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        at_end: Callable[[dict[str, Any]], Awaitable[None]] = _nothing,
+    ) -> dict[str, Any]:
         """Trade until the end and return the report.
+
+        Args:
+            on_progress: Called several times a second.
+            at_end: Called with the report when the agents have stopped, while brokers and page still serve.
 
         Raises:
             ConfigError: If something it needs is missing or wrong.
-            CommonwattError: If a part ended by itself.
+            CommonwattError: If a home does not start, or an agent in this process or the page ended by itself.
         """
+        allow_open_files()
         street = await asyncio.to_thread(neighbours, self.options)
-        per_home_s = STARTUP_PROCESSES_S if self.options.processes else STARTUP_HOME_S
-        lead_s = STARTUP_S + per_home_s * len(street.homes)
-        self.settled = settled = settle_in(self.options, street, self._wall.now(), lead_s)
+        self.settled = settled = settle_in(self.options, street, self._wall.now())
         try:
             with Feeds(settled.dashboard, self._wall) as feeds:
                 self.picture = feeds.picture()
-                for part in PARTS:
-                    for home in settled.homes:
-                        await self.launcher.start(home, part)
                 async with self._page(settled):
+                    await self._start(settled, feeds, on_progress)
                     await self._watch(settled, feeds, on_progress)
-                pids = self.launcher.pids()
-                feeds.drain(self.picture)
+                    pids = self.launcher.pids()
+                    # Brokers and page live on for a moment: what the page shows now is what the report says.
+                    await self.launcher.stop_all(settled.homes, ["agent"])
+                    feeds.drain(self.picture)
+                    report = make_report(settled, self.picture) | ({"pids": pids} if pids else {})
+                    await at_end(report)
         finally:
             await self.launcher.stop_all(settled.homes)
-        report = make_report(settled, self.picture)
-        return report | ({"pids": pids} if pids else {})
+        return report
+
+    async def _start(self, settled: Settled, feeds: Feeds, on_progress: Callable[[Progress], None]) -> None:
+        """Start every part, wait until all homes are there, then let the time go."""
+        assert self.picture is not None
+        for part in PARTS:
+            for home in settled.homes:
+                await self.launcher.start(home, part)
+        parts = len(PARTS) * len(settled.homes) if self.options.processes else len(settled.homes)
+        give_up_s = self._wall.monotonic() + START_PATIENCE_S + START_PATIENCE_PART_S * parts
+        while True:
+            progress = self._look(settled, feeds, 0)
+            on_progress(progress)
+            if progress.begun:
+                settled.gate.let_go(self._wall.now() + timedelta(seconds=LET_GO_S))
+                return
+            for (name, part), why in progress.ended.items():
+                raise CommonwattError(f"the {part} of {name} did not start: {why}")
+            if self._wall.monotonic() > give_up_s:
+                missing = [name for name, home in self.picture.homes.items() if not is_there(home)]
+                raise CommonwattError(
+                    f"{', '.join(missing)} did not start in time: is this machine busy with something else? "
+                    "Try fewer --homes"
+                )
+            await asyncio.sleep(LOOK_S)
 
     async def _watch(self, settled: Settled, feeds: Feeds, on_progress: Callable[[Progress], None]) -> None:
-        assert self.picture is not None
-        clock = settled.clock.clock()
         slot_s = settled.street.slot_s
         slots = int((settled.end_at - settled.street.start_at).total_seconds()) // slot_s
         patience_until = settled.end_at + timedelta(seconds=PATIENCE_SLOTS * slot_s)
         while True:
-            self.launcher.check()
-            feeds.drain(self.picture)
-            done = savings_known(self.picture)
-            now = clock.now()
-            progress = Progress(
-                settled=settled,
-                picture=self.picture,
-                now=now,
-                slots_settled=done,
-                slots=slots,
-                wall_s=self._wall.monotonic(),
-            )
+            progress = self._look(settled, feeds, slots)
             on_progress(progress)
-            if done >= slots or now >= patience_until:
+            if self._finish or progress.slots_settled >= slots or progress.now >= patience_until:
                 return
             await asyncio.sleep(LOOK_S)
+
+    def _look(self, settled: Settled, feeds: Feeds, slots: int) -> Progress:
+        """Take in what the homes published, and see who is still alive.
+
+        Raises:
+            CommonwattError: If an agent of this process ended, or the page did.
+        """
+        assert self.picture is not None
+        feeds.drain(self.picture)
+        ended = self.launcher.ended()
+        if not self.options.processes:  # a process that ended is news: others trade on; here it is a bug
+            for (name, part), why in ended.items():
+                raise CommonwattError(f"the {part} of {name} ended: {why}")
+        page = self._page_process
+        if page is not None and page.poll() is not None:
+            raise CommonwattError(f"the page ended: {last_line(self._page_log)}")
+        return Progress(
+            settled=settled,
+            picture=self.picture,
+            now=settled.clock.clock().now(),
+            homes_there=len(settled.homes) if slots else sum(is_there(h) for h in self.picture.homes.values()),
+            slots_settled=savings_known(self.picture),
+            slots=slots,
+            wall_s=self._wall.monotonic(),
+            ended=ended,
+        )
+
+    @property
+    def _page_log(self) -> Path:
+        return self.options.folder / "page.log"
 
     @asynccontextmanager
     async def _page(self, settled: Settled) -> AsyncIterator[None]:
@@ -104,9 +173,14 @@ class Demo:
         if not self.options.page:
             yield
             return
-        arguments = ["dashboard", "--config", str(settled.dashboard_file)]
-        process: subprocess.Popen[bytes] = spawn(arguments, self.options.folder / "page.log")
+        self._page_process = process = spawn(["dashboard", "--config", str(settled.dashboard_file)], self._page_log)
         try:
             yield
         finally:
             await asyncio.to_thread(end, process)
+
+
+def is_there(home: HomePicture) -> bool:
+    """Say whether a home reads its devices and hears all its neighbours."""
+    reads = home.link_up and home.state is not None and home.state.quality == "valid"
+    return reads and home.peers is not None and all(peer.online for peer in home.peers.members)

@@ -7,8 +7,8 @@ from typing import Literal
 
 BrokerKind = Literal["auto", "mosquitto", "embedded"]
 
-DEFAULT_START = datetime(2026, 6, 15, 7, 0, tzinfo=UTC)
-"""09:00 in Berlin, in June: sun for the roofs and an evening for the batteries."""
+DEFAULT_START = datetime(2026, 5, 4, 7, 0, tzinfo=UTC)
+"""09:00 in Berlin, in May: sun for the roofs and an evening for the batteries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,14 @@
 """The demo's report: each home's figures as it published them, and what all ledgers say together."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent.dashboard.picture import Picture
 from agent.demo.settle_in import Settled
-from coordinator.audit import audit, read_books
+from coordinator.audit import Books, audit, read_books
+
+_FIGURES = ("bill_no_battery", "bill_alone", "bill_traded", "bought_wh", "sold_wh", "contracts")
 
 
 def savings_known(picture: Picture) -> int:
@@ -13,14 +17,16 @@ def savings_known(picture: Picture) -> int:
 
 
 def make_report(settled: Settled, picture: Picture) -> dict[str, Any]:
-    """Return the report as JSON values; money as exact decimal text would be, in plain numbers.
+    """Return the report as JSON values; bills as plain numbers.
+
+    Contracts are counted over the slots that the bills are about; the ledgers are compared whole.
 
     Raises:
         CommonwattError: If a ledger's hash chain or a signature in it is broken.
     """
     charter = settled.charter
     books = {home.id: read_books(home.ledger, charter, home.id) for home in settled.homes if home.ledger.exists()}
-    result = audit(books)
+    whole, billed = audit(books), audit(_billed(settled, books))
     homes = []
     bought_wh = utility_wh = 0
     rounds = []
@@ -48,13 +54,19 @@ def make_report(settled: Settled, picture: Picture) -> dict[str, Any]:
         "currency": settled.street.currency,
         "slots": savings_known(picture),
         "homes": homes,
-        "contracts_counted": result.contracts_counted,
-        "contracts_void": result.contracts_void,
-        "ledger_mismatches": result.ledger_mismatches,
-        "wh_sold_twice": result.wh_sold_twice,
+        "contracts_counted": billed.contracts_counted,
+        "contracts_void": billed.contracts_void,
+        "ledger_mismatches": whole.ledger_mismatches,
+        "wh_sold_twice": whole.wh_sold_twice,
         "rounds_mean": round(sum(rounds) / len(rounds), 2) if rounds else 0.0,
         "trade_share": round(bought_wh / (bought_wh + utility_wh), 4) if bought_wh + utility_wh else 0.0,
     }
 
 
-_FIGURES = ("bill_no_battery", "bill_alone", "bill_traded", "bought_wh", "sold_wh", "contracts")
+def _billed(settled: Settled, books: Mapping[str, Books]) -> dict[str, Books]:
+    """Return the books of the slots between the demo's start and end."""
+    first, end = settled.street.start_at.timestamp(), settled.end_at.timestamp()
+    return {
+        home: replace(each, contracts={i: c for i, c in each.contracts.items() if first <= c.slot < end})
+        for home, each in books.items()
+    }

@@ -1,5 +1,6 @@
 """What the owner says about one device."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -31,3 +32,9 @@ class DeviceSettings(BaseModel):
         if not complete or parts.path not in ("", "/") or parts.query or parts.username:
             raise ValueError(f"{url!r} is no device address; write it like tcp://192.168.1.20:502")
         return f"tcp://{parts.netloc}"
+
+    def profile_from(self, folder: Path) -> str:
+        """Return the profile's name, or its path with a relative one taken from `folder`."""
+        if "/" not in self.profile and not self.profile.endswith((".yaml", ".yml")):
+            return self.profile
+        return str(folder / Path(self.profile).expanduser())

@@ -1,5 +1,7 @@
 """What the owner of simulated homes may say, in TOML. Wrong keys and values are refused by name."""
 
+import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -9,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from agent.simulator.generator import GeneratedHome
 from agent.simulator.plant import Battery, Counters
 from agent.simulator.trace import TraceHome, read_trace
-from coordinator.clock import Clock, ScaledClock, WallClock
+from coordinator.clock import Clock, GatedClock, ScaledClock, WallClock
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Unit = Annotated[int, Field(ge=1, le=247)]
@@ -52,16 +54,44 @@ class BatterySettings(Section):
         )
 
 
+class GateSettings(Section):
+    """A gate at which simulated time waits: a file that does not exist, then holds the wall time of letting go."""
+
+    file: Path
+    wait_at: AwareDatetime
+
+    def let_go_at(self) -> datetime | None:
+        """Return when time was let go, or None."""
+        try:
+            return datetime.fromisoformat(self.file.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return None
+
+    def let_go(self, at: datetime) -> None:
+        """Open the gate, in one step for whoever looks at it."""
+        beside = self.file.with_name(self.file.name + ".new")
+        beside.write_text(at.isoformat(), encoding="ascii")
+        os.replace(beside, self.file)
+
+
 class ClockSettings(Section):
-    """It was `start_at` when the wall showed `anchor_at`; since then time runs `speed` times as fast."""
+    """It was `start_at` when the wall showed `anchor_at`; since then time runs `speed` times as fast.
+
+    With a gate, time runs at wall speed until it is let go.
+    """
 
     start_at: AwareDatetime
     anchor_at: AwareDatetime
     speed: float = Field(gt=0)
+    gate: GateSettings | None = None
 
     def clock(self) -> Clock:
-        """Return the clock; processes with the same three values share it."""
-        return ScaledClock(self.start_at, self.anchor_at, self.speed)
+        """Return the clock; processes with the same values share it."""
+        if self.gate is None:
+            return ScaledClock(self.start_at, self.anchor_at, self.speed)
+        return GatedClock(
+            self.start_at, self.anchor_at, self.speed, wait_at=self.gate.wait_at, let_go_at=self.gate.let_go_at
+        )
 
 
 class GeneratorSettings(Section):

@@ -165,7 +165,10 @@ def run(
         "worst": max((b[2] - b[1], n) for n, b in bills.items()),
         "rounds_mean": round(float(np.mean([h.savings.rounds_mean for h in homes.values()])), 2),
         "slots": next(iter(homes.values())).savings.slots,
-        "audit": str(audit),
+        "contracts_counted": audit.contracts_counted,
+        "contracts_void": audit.contracts_void,
+        "ledger_mismatches": audit.ledger_mismatches,
+        "wh_sold_twice": audit.wh_sold_twice,
         "seconds": round(time.perf_counter() - begun, 1),
     }
 

@@ -16,9 +16,9 @@ SETTINGS = DashboardSettings.model_validate(
 )
 
 
-def printed(renderable: RenderableType) -> str:
+def printed(renderable: RenderableType, width: int = 120) -> str:
     out = io.StringIO()
-    Console(file=out, width=120, color_system=None).print(renderable)
+    Console(file=out, width=width, color_system=None).print(renderable)
     return out.getvalue()
 
 
@@ -52,6 +52,35 @@ def test_the_final_table_adds_the_homes_up_and_says_that_ledgers_agree() -> None
     assert "€3.50" in shown
     assert "12.5 %" in shown
     assert "Every pair of ledgers agrees" in shown
+
+
+@pytest.mark.parametrize("currency", ["EUR", "CHF"])
+def test_the_final_table_fits_a_terminal_of_80_columns_with_every_figure_whole(currency: str) -> None:
+    homes = [
+        {
+            "name": name,
+            "bill_no_battery": 312.5,
+            "bill_alone": 210.25,
+            "bill_traded": -101.75,
+            "bought_wh": 123_450,
+            "sold_wh": 98_760,
+            "contracts": 1234,
+        }
+        for name in ("home-10", "A rather long home name")
+    ]
+    shown = printed(report_table(report(homes=homes, currency=currency, contracts_counted=1234)), 80)
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    row = next(line for line in shown.splitlines() if "home-10" in line)
+    for figure in ("312.50", "210.25", "101.75", "312.00", "123.45", "98.76", "1234"):
+        assert figure in row
+    assert "…" not in shown
+    assert "A rather" in shown
+
+
+def test_the_total_counts_each_contract_once_though_two_homes_have_it() -> None:
+    shown = printed(report_table(report(contracts_counted=7)))
+    total = next(line for line in shown.splitlines() if line.strip().startswith("All"))
+    assert total.split()[-1] == "7"
 
 
 def test_the_final_table_does_not_hide_a_disagreement() -> None:

@@ -1,0 +1,175 @@
+"""What `commonwatt init` writes into a first home's settings. `@NAME@` stands for a value.
+
+A line `#key = value` is an option that works when the `#` is taken away; its value is the default unless the line above
+says "for example". "Instead of x" means that x must go then. Prose has a blank after its `#`.
+"""
+
+CONFIG = """\
+# One home of Commonwatt. `commonwatt check --config THIS_FILE` explains what is wrong with it, `commonwatt run --config
+# THIS_FILE` runs it. Relative paths are relative to this file. Take the # away from a line like `#key = value` to set
+# it; where no other hint is given, the value shown is what holds without it. Any key can also come from the
+# environment: COMMONWATT_MQTT__OWN__URL is `url` in [mqtt.own].
+
+[home]
+# This home's name as the charter has it. Neighbours see it.
+name = @NAME@
+# The zone of your clock: days, tariffs and forecasts follow it.
+timezone = @TIMEZONE@
+# Where the ledger, what was metered and what was learned are kept. Back it up together with the key.
+data_dir = "data"
+# Installed power of the panels, in kWp; 0 without. Forecasts stay below it.
+pv_kwp = 6.0
+# Limit of the grid connection in both directions, in kW; without it, none is assumed. For example:
+#connection_kw = 17.0
+# Bills count from here and up to here; without them, from the first metered slot and for ever. For example:
+#since = 2026-01-01T00:00:00Z
+#until = 2027-01-01T00:00:00Z
+
+[community]
+# The rules and the members, signed by every founder. Yours has one member; neighbours found a new one together.
+charter = "charter.json"
+# This home's private key: who has it, is this home. Never share it.
+key_file = "key.pem"
+
+[mqtt]
+# Neighbours are told this often that this home is there, in seconds.
+#heartbeat_s = 20.0
+# A broker that is silent for about twice this time counts as away, in seconds.
+#keepalive_s = 10
+# The longest pause between two attempts to reach a broker, in seconds.
+#retry_max_s = 15.0
+
+# This home's own broker: everything it says, it says there.
+[mqtt.own]
+url = @BROKER@
+# The user that may do everything on it.
+username = "owner"
+# The password is the first line of this file.
+password_file = "owner.password"
+# Instead of password_file, the password itself; then keep this file from other eyes. For example:
+#password = "a long password of your own"
+
+# One section for every neighbour in the charter: how this home is let into that home's broker. For example:
+#[[mqtt.peers]]
+#member = "home-2"
+# The password they gave you: in a file, or as `password = "..."` here.
+#password_file = "home-2.password"
+# Only where it differs from the address in the charter. For example:
+#url = "mqtt://192.168.1.52:1883"
+# Only where they gave you another user than this home's id.
+#username = "@HOME@"
+
+# This home's broker, started together with the agent. Take the whole section out (down to [devices]) when Mosquitto
+# runs by itself: then `url` above says where.
+[broker]
+# mosquitto, embedded, or auto: Mosquitto where it is installed.
+kind = "auto"
+# Where it listens. 127.0.0.1 is for this machine only; 0.0.0.0 lets your network reach it, with a password.
+host = "127.0.0.1"
+# The same port as in mqtt.own.url and in the charter.
+port = 1883
+# Where Mosquitto keeps retained messages over a restart; without it, nowhere. For example:
+#data_dir = "data"
+
+# Who may connect: yourself, for this agent and your own screens.
+[[broker.users]]
+name = "owner"
+# The same file as in [mqtt.own]. `password = "..."` is possible here too.
+password_file = "owner.password"
+# The topics this user may write and read; # is all of them.
+publish = ["#"]
+subscribe = ["#"]
+
+# Each neighbour reads what is meant for it and writes nothing. Its user name is the id of its home. For example:
+#[[broker.users]]
+#name = "aaaaaaaaaaaaaaaa"
+#password = "a long password for this neighbour"
+#subscribe = ["cw/1/@COMMUNITY@/@HOME@/pub", "cw/1/@COMMUNITY@/@HOME@/to/aaaaaaaaaaaaaaaa"]
+
+# The devices, each with a name of your own; exactly one is the meter at the grid connection. These are the addresses
+# of `commonwatt simulator`: put your own in.
+[devices.inverter]
+# Which registers it has: a profile that comes with Commonwatt, or the path of your own (a .yaml file).
+profile = "sunspec_hybrid"
+url = "tcp://127.0.0.1:5020"
+# Modbus unit id; without it, the profile's.
+unit = 1
+
+[devices.meter]
+profile = "eastron_sdm630"
+url = "tcp://127.0.0.1:5021"
+unit = 1
+
+# What the grid charges and pays, in @CURRENCY@ per kWh.
+[tariff.fixed]
+import_per_kwh = 0.30
+export_per_kwh = 0.08
+
+# Instead of [tariff.fixed], a price by time of day. `to` is exclusive; all day must be covered. For example:
+#[tariff]
+#time_of_use = [
+#  { from = "22:00", to = "06:00", import_per_kwh = 0.15 },
+#  { from = "06:00", to = "17:00", import_per_kwh = 0.28 },
+#  { from = "17:00", to = "22:00", import_per_kwh = 0.42 },
+#]
+#export_per_kwh = 0.06
+
+# Instead of [tariff.fixed], a CSV file with the lines time_utc,import_price_per_kwh,export_price_per_kwh. For example:
+#[tariff]
+#file = "tariff.csv"
+
+[poll]
+# Devices are read this often, in seconds.
+#interval_s = 2.0
+# A value older than this is not acted upon, in seconds.
+#stale_after_s = 15.0
+
+# The battery. Without one, take the whole section out.
+[battery]
+capacity_kwh = 10.0
+charge_kw = 5.0
+discharge_kw = 5.0
+# Of what goes in, this share comes out again.
+#round_trip_efficiency = 0.9
+# Never discharged below this charge and never charged above that one, in percent.
+#reserve_pct = 20.0
+#max_pct = 95.0
+# What wears off per kWh that goes in and out again, in @CURRENCY@.
+#wear_per_kwh = 0.01
+
+# A new home observes only: nothing is written to any device. Both switches must be true before the battery is
+# commanded; the inverter then forgets each command by itself when this program ends.
+[control]
+# Do you want the battery commanded?
+enabled = false
+# Did you check signs and effect on this very installation?
+commissioned = false
+# After how many seconds without a word the inverter is on its own again.
+#reversion_s = 60
+# How long one wish of the plan's holds, in seconds.
+#lease_s = 15.0
+# A reading older than this is not acted upon, in seconds.
+#stale_after_s = 15.0
+# Changes of the setpoint below this wait for the next refresh, in W.
+#deadband_w = 30.0
+# The least time between two setpoints, in seconds.
+#min_write_s = 5.0
+# How often the guard looks when nothing happens, in seconds.
+#tick_s = 0.5
+# After so many readings in a row that show the battery elsewhere, control is given up until you reset it.
+#misses = 3
+
+# A simulated clock, for trying out only: it was start_at when the wall showed anchor_at, and runs speed times as fast.
+# Real homes leave it out. For example:
+#[clock]
+#start_at = 2026-06-01T06:00:00Z
+#anchor_at = 2026-06-01T06:00:00Z
+#speed = 60.0
+"""
+
+PAGE = """\
+# The page of this home: `commonwatt dashboard --config THIS_FILE` serves it at host and port below, and `commonwatt
+# watch --config THIS_FILE` shows the same in a terminal. It reads the home's own broker, so it can run on any machine
+# that reaches it. Holds the broker's password: keep it to yourself. `demo` says whether times are simulated.
+
+"""

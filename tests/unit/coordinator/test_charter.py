@@ -1,0 +1,174 @@
+"""The charter: rules and members that every founder signed, and nobody can change alone."""
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from neighbourhood import make_charter
+from pydantic import ValidationError
+
+from coordinator.charter import Charter, Member, Rules, found, load_charter
+from coordinator.errors import ConfigError
+from coordinator.identity import Identity, encode_base64
+
+FOUNDERS = [Identity.from_seed(bytes([n + 1]) * 32) for n in range(3)]
+STRANGER = Identity.from_seed(b"s" * 32)
+CHARTER = make_charter(FOUNDERS, Rules())
+SIGNED = found(CHARTER, {founder.id: founder for founder in FOUNDERS})
+
+
+def written(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "charter.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> str:
+    content = json.loads(SIGNED)
+    change(content)
+    return json.dumps(content)
+
+
+def test_what_all_founders_signed_is_read_as_it_was_founded(tmp_path: Path) -> None:
+    charter = load_charter(written(tmp_path, SIGNED))
+    assert charter == CHARTER
+    assert charter.community_id == CHARTER.community_id
+    assert charter.public_keys == {founder.id: founder.public_key for founder in FOUNDERS}
+    assert charter.by_id[FOUNDERS[0].id].name == "home 1"
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_a_charter_that_one_founder_did_not_sign_is_refused(tmp_path: Path, missing: int) -> None:
+    absent = CHARTER.members[missing]
+    for text in (
+        changed(lambda c: c["signatures"].pop(absent.id)),
+        changed(lambda c: c["signatures"].update({absent.id: ""})),
+        changed(lambda c: c["signatures"].update({absent.id: "!"})),
+        changed(lambda c: c["signatures"].update({absent.id: encode_base64(STRANGER.sign(CHARTER.canonical))})),
+    ):
+        with pytest.raises(ConfigError, match=absent.name):
+            load_charter(written(tmp_path, text))
+
+
+def test_founding_needs_the_key_of_every_member() -> None:
+    with pytest.raises(KeyError):
+        found(CHARTER, {founder.id: founder for founder in FOUNDERS[1:]})
+
+
+def test_a_founder_cannot_change_a_rule_or_a_member_alone(tmp_path: Path) -> None:
+    changes: list[Callable[[dict[str, Any]], object]] = [
+        lambda c: c["charter"]["rules"].update(price_rule="midpoint"),
+        lambda c: c["charter"]["rules"].update(rho_micro=151),
+        lambda c: c["charter"].update(name="other street"),
+        lambda c: c["charter"].update(founded_ms=1),
+        lambda c: c["charter"]["members"][0].update(broker="mqtt://elsewhere:1883"),
+        lambda c: c["charter"]["members"].pop(),
+    ]
+    for change in changes:
+        text = changed(change)
+        altered = Charter.model_validate_json(json.dumps(json.loads(text)["charter"]))
+        assert altered.community_id != CHARTER.community_id
+        with pytest.raises(ConfigError, match="does not fit"):
+            load_charter(written(tmp_path, text))
+        alone = json.loads(text)
+        alone["signatures"][FOUNDERS[0].id] = encode_base64(FOUNDERS[0].sign(altered.canonical))
+        with pytest.raises(ConfigError):
+            load_charter(written(tmp_path, json.dumps(alone)))
+
+
+def test_no_changed_byte_makes_another_charter(tmp_path: Path) -> None:
+    """A byte of the layout may change; what is signed may not."""
+    raw, r = SIGNED.encode(), random.Random(1)
+    refused = 0
+    for _ in range(400):
+        at = r.randrange(len(raw))
+        altered = raw[:at] + bytes([raw[at] ^ (1 << r.randrange(8))]) + raw[at + 1 :]
+        try:
+            assert load_charter(written(tmp_path, altered)) == CHARTER
+        except ConfigError:
+            refused += 1
+    assert refused > 300
+
+
+def test_a_file_that_is_not_there_or_not_a_charter_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="copy it from any neighbour"):
+        load_charter(tmp_path / "none.json")
+    for text in ("", "[]", "{}", "\udcff".encode("utf-8", "surrogateescape")):
+        with pytest.raises(ConfigError, match="copy the charter again"):
+            load_charter(written(tmp_path, text))
+    with pytest.raises(ConfigError, match=r"charter\.rules\.colour"):
+        load_charter(written(tmp_path, changed(lambda c: c["charter"]["rules"].update(colour="red"))))
+
+
+def of_members(*members: Member) -> Charter:
+    return Charter(name="test street", currency="EUR", founded_ms=0, rules=Rules(), members=members)
+
+
+def test_members_are_written_in_one_order() -> None:
+    assert of_members(*CHARTER.members).community_id == CHARTER.community_id
+    with pytest.raises(ValidationError, match="sorted by id"):
+        of_members(*CHARTER.members[::-1])
+
+
+def test_two_members_cannot_share_a_key_or_a_name() -> None:
+    first, second = CHARTER.members[:2]
+    with pytest.raises(ValidationError, match="share one id"):
+        of_members(first, first.model_copy(update={"name": "another"}))
+    with pytest.raises(ValidationError, match="share one name"):
+        of_members(first, second.model_copy(update={"name": first.name}))
+
+
+def test_an_id_cannot_be_chosen() -> None:
+    honest = CHARTER.members[0]
+    for public_key in (encode_base64(STRANGER.public_key), encode_base64(b"short"), "!"):
+        with pytest.raises(ValidationError):
+            Member.model_validate({**dict(honest), "public_key": public_key})
+
+
+@pytest.mark.parametrize("name", ["", "-home", "a" * 25, "home/1", "home\n1", "<b>"])
+def test_names_are_plain_words(name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        Charter.model_validate({**CHARTER.model_dump(), "members": CHARTER.members, "name": name})
+
+
+TIMES = ("ready_s", "rounds_s", "offers_s", "expiry_s", "gate_s")
+
+
+@pytest.mark.parametrize(("earlier", "later"), list(itertools.pairwise(TIMES)))
+def test_the_times_of_a_slot_must_fall(earlier: str, later: str) -> None:
+    plain = Rules().model_dump()
+    for change in ({later: plain[earlier]}, {later: plain[earlier] + 1}, {earlier: plain[later]}):
+        with pytest.raises(ValidationError, match="must hold"):
+            Rules.model_validate({**plain, **change})
+
+
+def test_a_gate_after_the_start_or_two_slots_at_once_are_refused() -> None:
+    plain = Rules().model_dump()
+    assert Rules.model_validate({**plain, "gate_s": 0}).gate_s == 0
+    for change in ({"gate_s": -1}, {"ready_s": plain["slot_s"]}):
+        with pytest.raises(ValidationError, match=r"must hold|one slot is negotiated"):
+            Rules.model_validate({**plain, **change})
+
+
+@pytest.mark.parametrize("slot_s", [60, 300, 900, 1800, 3600])
+def test_times_scale_with_the_slot(slot_s: int) -> None:
+    plain, rules = Rules(), Rules.for_slot(slot_s, 24, price_rule="sdr", round_limit=7)
+    assert (rules.slot_s, rules.horizon_slots, rules.price_rule, rules.round_limit) == (slot_s, 24, "sdr", 7)
+    for name in (*TIMES, "round_timeout_s"):
+        assert getattr(rules, name) == getattr(plain, name) * slot_s // plain.slot_s
+    assert rules.round_timeout_s >= 1
+
+
+def test_a_change_wins_over_the_scaled_time() -> None:
+    plain = Rules.for_slot(3600, 24)
+    assert Rules.for_slot(3600, 24, gate_s=10) == plain.model_copy(update={"gate_s": 10})
+    with pytest.raises(ValidationError):
+        Rules.for_slot(3600, 24, gate_s=plain.expiry_s)
+
+
+def test_scaling_to_the_default_slot_changes_nothing() -> None:
+    assert Rules.for_slot(Rules().slot_s, Rules().horizon_slots) == Rules()
