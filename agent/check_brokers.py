@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from agent.config import HomeConfig
 from agent.findings import Finding, good, wrong
-from agent.runtime import link_settings
+from agent.peer_links import link_settings
 from coordinator.broker_settings import BrokerSettings
 from coordinator.charter import Charter
 from coordinator.clock import Clock

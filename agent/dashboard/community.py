@@ -14,7 +14,7 @@ from agent.dashboard.neighbourhood import Neighbourhood
 from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings
 
-_NOTICES_SHOWN = 12
+_NOTICES_SHOWN = 8
 _DEFAULT_SLOT = timedelta(minutes=15)
 
 

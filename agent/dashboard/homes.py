@@ -10,6 +10,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from agent.dashboard import words
 from agent.dashboard.cells import Value, box, mark, show, text, variable
 from agent.dashboard.figures import HomeFigures
+from coordinator.quantities import cents
 
 _COLUMNS = (
     ("pv", "Makes"),
@@ -104,8 +105,9 @@ class HomeRow:
         }
         for key, bill in amounts.items():
             self._set(key, words.amount(bill, self._currency), bill)
-        mark(self._cells["saved"].main, "gain", home.saved is not None and home.saved > 0)
-        mark(self._cells["saved"].main, "loss", home.saved is not None and home.saved < 0)
+        # By what is shown: a tenth of a cent is neither.
+        mark(self._cells["saved"].main, "gain", home.saved is not None and cents(home.saved) > 0)
+        mark(self._cells["saved"].main, "loss", home.saved is not None and cents(home.saved) < 0)
 
 
 def _status(home: HomeFigures) -> str:

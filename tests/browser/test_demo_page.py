@@ -43,24 +43,26 @@ def shown(page: Page, testid: str) -> Decimal:
 
 
 def read_page(url: str, report: dict[str, Any], shots: Path) -> dict[int, dict[str, Decimal]]:
-    """Open the page as a visitor does, once per width, and return all its figures of money and trade."""
+    """Open the page as a visitor does and return, for each width, all its figures of money and trade."""
     names = [home["name"] for home in report["homes"]]
     last = f'[data-testid="{names[-1]}.contracts"][data-value="{report["homes"][-1]["contracts"]}"]'
+    ids = [f"{name}.{figure}" for name in names for figure in (*FIGURES, "saved")]
+    ids += [f"community.{figure}" for figure in ("saved", "bill_no_battery", "bill_alone", "bill_traded")]
     found: dict[int, dict[str, Decimal]] = {}
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_ARGS)
+        page = chromium.new_page()
+        page.goto(url)
+        page.wait_for_selector(last, timeout=10_000)
+        page.wait_for_selector(".chart svg")
         for width in WIDTHS:
-            page = chromium.new_page(viewport={"width": width, "height": 850})
-            page.goto(url)
-            page.wait_for_selector(last, timeout=10_000)
-            page.wait_for_selector(".chart svg")
-            page.wait_for_timeout(500)
+            page.set_viewport_size({"width": width, "height": 850})
+            page.wait_for_timeout(300)
             page.screenshot(path=shots / f"demo_{width}.png", full_page=True)
-            ids = [f"{name}.{figure}" for name in names for figure in (*FIGURES, "saved")]
-            ids += [f"community.{figure}" for figure in ("saved", "bill_no_battery", "bill_alone", "bill_traded")]
-            found[width] = {testid: shown(page, testid) for testid in ids}
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 850})
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            page.close()
+            found[width] = {testid: shown(page, testid) for testid in ids}
         chromium.close()
     return found
 

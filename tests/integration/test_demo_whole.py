@@ -15,7 +15,10 @@ import pytest
 from demo_helpers import REPORT_KEYS, check_report, children, descendants, open_ports, threads
 
 from agent.demo.director import Demo, Progress
+from agent.demo.home_files import HomeFiles
+from agent.demo.launch import Part
 from agent.demo.options import DemoOptions
+from coordinator.errors import CommonwattError
 
 COMMAND = [sys.executable, "-m", "agent.cli.main", "demo", "--no-page"]
 
@@ -47,7 +50,7 @@ def test_the_first_trading_period_is_traded_however_long_the_homes_took_to_start
         demo = Demo(DemoOptions(folder=tmp_path, homes=2, hours=0.25, page=False))
         really_start = demo.launcher.start
 
-        async def slow_start(home, part):  # type: ignore[no-untyped-def]
+        async def slow_start(home: HomeFiles, part: Part) -> None:
             if (home.name, part) == ("home-2", "agent"):
                 await asyncio.sleep(4)  # 24 simulated minutes at the demo's speed
             await really_start(home, part)
@@ -59,6 +62,28 @@ def test_the_first_trading_period_is_traded_however_long_the_homes_took_to_start
     assert report["slots"] == 1
     assert report["rounds_mean"] > 0
     check_report(report, 2)
+
+
+def test_a_home_that_cannot_start_ends_the_demo_with_the_reason_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    threads_before, children_before = threads(), children()
+    demo = Demo(DemoOptions(folder=tmp_path, homes=2, hours=1, page=False))
+
+    async def scenario() -> None:
+        really_start = demo.launcher.start
+
+        async def start(home: HomeFiles, part: Part) -> None:
+            if (home.name, part) == ("home-2", "agent"):
+                (home.folder / "key.pem").write_text("no key")
+            await really_start(home, part)
+
+        demo.launcher.start = start  # type: ignore[method-assign]
+        await demo.run()
+
+    with pytest.raises(CommonwattError, match=r"key\.pem"):
+        asyncio.run(scenario())
+    assert threads() - threads_before == set()
+    assert children() - children_before == set()
+    assert open_ports(demo) == []
 
 
 @pytest.fixture
