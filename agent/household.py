@@ -147,8 +147,8 @@ class TradingHome:
         if reading.soc_pct is not None and self.facts.battery is not None:
             self._stored_wh = reading.soc_pct / 100 * self.facts.battery.capacity_wh
         key = Slot.at(reading.at, self._rules.slot_s).key
-        if key not in self._start_soc:
-            self._start_soc = {key: reading.soc_pct}
+        if key not in self._start_soc:  # the reading that begins a slot comes before the news that the last one is done
+            self._start_soc = dict([*self._start_soc.items()][-1:]) | {key: reading.soc_pct}
 
     def slot_done(self, energy: SlotEnergy) -> None:
         """Take what a slot brought; its bill comes later, from trading."""

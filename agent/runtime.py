@@ -87,6 +87,7 @@ class Agent:
         self._steering: Steering | None = None
         self._poller: Poller | None = None
         self._seen_whole = False
+        self.home.learn(self._slot())  # before anything runs: nothing is kept waiting yet
 
     # Running
 
@@ -114,7 +115,6 @@ class Agent:
                 on_notice=self.notice,
                 zone=self.config.home.zone,
             )
-            await asyncio.to_thread(self.home.learn, self._slot())
             await stack.enter_async_context(self._transport)
             self._node = self._make_node()
             async with asyncio.TaskGroup() as tasks:

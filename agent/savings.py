@@ -36,7 +36,7 @@ class SlotOutcome:
 
 def terminal_micro(prices: Counter[int]) -> Decimal:
     """Return the mean of the cheapest quarter of prices (at least one), in micro-units per kWh."""
-    left = wanted = max(1, prices.total() // 4)
+    left = wanted = max(1, round(prices.total() / 4))
     total = 0
     for price, count in sorted(prices.items()):
         taken = min(count, left)

@@ -243,7 +243,7 @@ class ContractBook:
         if book is None or book.sell_wh is None or book.closed or now >= gate_at or offer.seller != self._me:
             return []  # it comes again or lapses at the buyer's; nothing was promised
         if offer.sender in book.positions:
-            return []  # the buyer's gate is closed: this offer is dead, and its leaf, which said so, does not come again
+            return []  # the buyer's gate is closed; its leaf, which left this offer out, does not come again
         sold_wh = sum(c.energy_wh for c in self._sold(offer.slot))
         body = {"slot": offer.slot, "contract_id": offer.contract_id, "offer_hash": message_id(verified.wire)}
         expires_at = now + EVIDENCE_LIFE

@@ -253,7 +253,7 @@ async def run_broker(settings: BrokerSettings, on_ready: Callable[[Broker], None
         settings.kind, host=settings.host, port=settings.port, users=settings.users, data_dir=settings.data_dir
     )
     stopping = asyncio.Event()
-    async with broker, _on_stop_signals(stopping.set):
+    async with _on_stop_signals(stopping.set), broker:
         logger.info("%s broker serves on %s", broker.kind, broker.url)
         if on_ready is not None:
             on_ready(broker)

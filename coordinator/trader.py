@@ -185,13 +185,19 @@ class Trader:
         return [mark, *self._translate(self.negotiation.start(now), now)]
 
     def _from_last(self, slot: Slot, opening: Sequence[int]) -> tuple[list[int], list[int] | None]:
-        """Shift the last prices and bids to a horizon that starts at `slot`; its new end gets the opening prices."""
+        """Shift the last prices and bids to a horizon that starts at `slot`; its new end gets the opening prices.
+
+        Prices outside the own tariff are cut to it: what a liar did to the last slot's prices ends with that slot.
+        """
         last = self._last
         count = 0 if last is None else (slot.key - last.slot.key) // slot.length_s
         if last is None or not 0 < count < len(opening):
             return list(opening), None
         bids = last.bids_wh[self._me]
-        return [*last.prices_micro[count:], *opening[-count:]], [*bids[count:], *([0] * count)]
+        prices = [*last.prices_micro[count:], *opening[-count:]]
+        tariffs = map(self._household.tariff_micro, slot.horizon(len(prices)))
+        within = [max(low, min(high, price)) for price, (high, low) in zip(prices, tariffs, strict=True)]
+        return within, [*bids[count:], *([0] * count)]
 
     def receive(self, verified: Verified[Any], now: datetime) -> list[Effect]:
         """Take a verified message of a peer.

@@ -1,28 +1,19 @@
 """`commonwatt demo`."""
 
-import asyncio
 import contextlib
 import json
 import logging
 import shutil
-import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console
 
-from agent.cli.demo_lines import Lines
-from agent.dashboard.terminal import live_view, report_table
-from agent.demo.director import Demo
-from agent.demo.director import Progress as DemoProgress
-from agent.demo.launch import PARTS
 from agent.demo.options import DemoOptions
 from coordinator.errors import ConfigError
 
@@ -59,6 +50,10 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print only the report, as JSON.")] = False,
 ) -> None:
     """Show a neighbourhood trading: simulated devices, real Modbus, real MQTT, a broker and a ledger per home."""
+    # Everything else of this program starts faster when it need not know the demo: eighteen processes of it, here.
+    from agent.cli.demo_play import play
+    from agent.dashboard.terminal import report_table
+
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     page_port = DEFAULT_PORT if no_page else _page_port(port)
@@ -75,7 +70,8 @@ def demo(
             page=not no_page,
             page_port=page_port,
         )
-        result = _play(options, quiet=as_json)
+        _tell_page(options, port, quiet=as_json)
+        result = play(options, quiet=as_json)
     if result is None:
         raise typer.Exit(130)
     if report is not None:
@@ -104,43 +100,13 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
-    """Run the demo with a live view; None when it was interrupted."""
-    console = Console(stderr=True, quiet=quiet)
-    if options.page:
-        moved = "" if options.page_port == DEFAULT_PORT else f"   (port {DEFAULT_PORT} is taken)"
-        console.print(f"The page: [bold]http://127.0.0.1:{options.page_port}[/]{moved}   Ctrl-C ends the demo.")
-    bar = Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    task = bar.add_task("starting the homes", total=None)
-    with Live(bar, console=console, refresh_per_second=4, transient=True) as live:
-        lines = Lines(console)
-
-        def show(progress: DemoProgress) -> None:
-            lines.show(progress)
-            if progress.begun:
-                bar.update(task, description="trading", total=progress.slots, completed=progress.slots_settled)
-            else:
-                homes = len(progress.settled.homes)
-                bar.update(task, description=_starting(options, homes), total=homes, completed=progress.homes_there)
-            view: RenderableType = live_view(progress.picture, progress.settled.dashboard, progress.wall_s)
-            if console.is_terminal:
-                live.update(Group(bar, view))
-
-        try:
-            return asyncio.run(_until_interrupted(Demo(options), show))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            console.print("Interrupted; everything was stopped and removed.")
-            return None
-
-
-def _starting(options: DemoOptions, homes: int) -> str:
-    return f"starting {len(PARTS) * homes} processes" if options.processes else f"starting {homes} homes"
+def _tell_page(options: DemoOptions, wanted: int | None, *, quiet: bool) -> None:
+    if not options.page or quiet:
+        return
+    moved = wanted is None and options.page_port != DEFAULT_PORT
+    why = f"   (port {DEFAULT_PORT} is taken)" if moved else ""
+    url = f"http://127.0.0.1:{options.page_port}"
+    Console(stderr=True).print(f"The page: [bold]{url}[/]{why}   Ctrl-C ends the demo.")
 
 
 def _page_port(wanted: int | None) -> int:
@@ -156,20 +122,3 @@ def _page_port(wanted: int | None) -> int:
     if wanted is None:
         raise ConfigError(f"ports {tried[0]} to {tried[-1]} are all taken: name a free one with --port, or --no-page")
     raise ConfigError(f"--port {wanted}: another program uses it: name a free port, or leave --port out")
-
-
-async def _until_interrupted(demo: Demo, show: Callable[[DemoProgress], None]) -> dict[str, Any]:
-    """Run the demo as a task that a signal cancels once, so that it always cleans up; impatience changes nothing."""
-    running = asyncio.ensure_future(demo.run(show))
-    loop = asyncio.get_running_loop()
-    told = False
-
-    def stop() -> None:
-        nonlocal told
-        if not told:
-            told = True
-            running.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop)
-    return await running

@@ -48,7 +48,7 @@ def test_a_killed_agent_broker_or_device_stops_nobody_else_and_comes_back(tmp_pa
     before = children()
 
     async def scenario() -> RunningDemo:
-        options = DemoOptions(folder=tmp_path, homes=3, hours=12, speed=240.0, page=False, processes=True)
+        options = DemoOptions(folder=tmp_path, homes=3, hours=12, speed=360.0, page=False, processes=True)
         async with running_demo(options) as street:
             pids = street.demo.launcher.pids()
             assert {name: set(parts) for name, parts in pids.items()} == {name: set(PARTS) for name in HOMES}

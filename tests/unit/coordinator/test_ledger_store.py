@@ -208,7 +208,9 @@ def test_marks_and_the_newest_slot_are_found_by_kind(tmp_path: Path) -> None:
     st.sampled_from(["ready", "mandate", "settled"]),
     st.integers(0, 2**37),
     st.dictionaries(
-        st.text(min_size=1).filter(lambda name: name not in {"kind", "slot"}), st.integers(-(2**60), 2**60) | st.text()
+        st.text(min_size=1, max_size=9).filter(lambda name: name not in {"kind", "slot"}),
+        st.integers(-(2**60), 2**60) | st.text(max_size=9),
+        max_size=4,
     ),
 )
 def test_marks_survive_the_way_to_bytes_and_back(kind: str, slot: int, data: dict[str, int | str]) -> None:
