@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent.simulator.settings import ClockSettings, GeneratorSettings, HomeSettings, SimulatorSettings, default_settings
-from coordinator.toml_file import read_toml, toml_text
 from coordinator.errors import ConfigError
+from coordinator.toml_file import read_toml, toml_text
 
 AT = datetime(2025, 6, 1, 7, tzinfo=UTC)
 
