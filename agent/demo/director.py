@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -87,6 +87,7 @@ class Demo:
         street = await asyncio.to_thread(neighbours, self.options)
         self.settled = settled = settle_in(self.options, street, self._wall.now())
         try:
+            await self._start_parts(settled, ("simulator", "broker"))
             with Feeds(settled.dashboard, self._wall) as feeds:
                 self.picture = feeds.picture()
                 async with self._page(settled):
@@ -102,12 +103,15 @@ class Demo:
             await self.launcher.stop_all(settled.homes)
         return report
 
-    async def _start(self, settled: Settled, feeds: Feeds, on_progress: Callable[[Progress], None]) -> None:
-        """Start every part, wait until all homes are there, then let the time go."""
-        assert self.picture is not None
-        for part in PARTS:
+    async def _start_parts(self, settled: Settled, parts: Sequence[Part]) -> None:
+        for part in parts:
             for home in settled.homes:
                 await self.launcher.start(home, part)
+
+    async def _start(self, settled: Settled, feeds: Feeds, on_progress: Callable[[Progress], None]) -> None:
+        """Start the agents, wait until all homes are there, then let the time go."""
+        assert self.picture is not None
+        await self._start_parts(settled, ("agent",))
         parts = len(PARTS) * len(settled.homes) if self.options.processes else len(settled.homes)
         give_up_s = self._wall.monotonic() + START_PATIENCE_S + START_PATIENCE_PART_S * parts
         while True:

@@ -1,6 +1,8 @@
 """Writes everything the homes of a demo need: keys, charter, passwords, configurations, two weeks of history."""
 
+import contextlib
 import os
+import random
 import secrets
 import socket
 from contextlib import ExitStack
@@ -18,6 +20,7 @@ from agent.simulator.settings import ClockSettings, GateSettings
 from agent.storage.home_store import HomeStore
 from coordinator.broker_settings import BrokerSettings, home_users
 from coordinator.charter import Charter, Member, Rules, found
+from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
 from coordinator.toml_file import toml_text
 
@@ -25,6 +28,8 @@ WAITING_S = 300
 """Simulated seconds that pass, at wall speed, while the homes start; then time stands still until all are there."""
 RUN_UP_SHARE = 1.15
 """From the moment all are there it is this share of the charter's `ready_s` to the first slot of the books."""
+
+PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +48,25 @@ class Settled:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on: all are held open until all are known, so that none comes twice."""
+    """Return ports nobody listens on: all are held open until all are known, so that none comes twice.
+
+    They lie below the range from which the system takes the near ends of connections: a client that is early could
+    otherwise be given the very port its broker is about to listen on.
+
+    Raises:
+        ConfigError: If there are not enough.
+    """
+    candidates = list(PORTS)
+    random.SystemRandom().shuffle(candidates)
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(s.getsockname()[1]) for s in sockets]
+        for port in candidates:
+            if len(found) == count:
+                return found
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    raise ConfigError(f"only {len(found)} of {count} ports are free from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def write_private(path: Path, model: BaseModel) -> None:

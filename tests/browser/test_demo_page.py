@@ -67,7 +67,7 @@ def read_page(url: str, report: dict[str, Any], shots: Path) -> dict[int, dict[s
     return found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_bills_trades_contracts_and_savings_on_the_page_are_those_of_the_report(tmp_path: Path) -> None:
     shots = Path(os.environ.get("COMMONWATT_SHOTS", tmp_path))
     found: dict[int, dict[str, Decimal]] = {}
