@@ -304,8 +304,9 @@ class Negotiation:
         if len(self._latest) < 2:
             return [*events, self._finish(converged=True)]
         prices = step_prices(this.prices, bids, self._rules)
-        if self._converged(before, prices) or this.number >= self._rules.round_limit:
-            return [*events, self._finish(converged=self._converged(before, prices))]
+        converged = self._converged(before, prices)
+        if converged or this.number >= self._rules.round_limit:
+            return [*events, self._finish(converged=converged)]
         mine = this.bids[self._me]
         self._past[this.number] = this
         self._past.pop(this.number - MEMORY_ROUNDS, None)
