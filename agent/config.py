@@ -20,6 +20,7 @@ from coordinator.charter import DisplayName
 from coordinator.errors import ConfigError
 from coordinator.links import BrokerUrl, Credentials, UserName
 from coordinator.toml_file import read_toml
+from coordinator.zones import known_zone
 
 
 class Section(BaseModel):
@@ -40,14 +41,7 @@ class HomeSection(Section):
     until: AwareDatetime | None = None
     """Bills count up to here; without it, for ever."""
 
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, OSError, ValueError):
-            raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from None
-        return name
+    _known_zone = field_validator("timezone")(known_zone)
 
     @property
     def zone(self) -> ZoneInfo:

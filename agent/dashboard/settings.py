@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agent.dashboard.topics import PREFIX, TOPICS
+from coordinator.zones import known_zone
 
 
 class Source(BaseModel):
@@ -68,14 +69,7 @@ class DashboardSettings(BaseModel):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     timezone: str = "UTC"
 
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_timezone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, OSError, ValueError):  # unknown, a folder of the database, not a relative name
-            raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from None
-        return name
+    _known_zone = field_validator("timezone")(known_zone)
 
     @field_validator("sources")
     @classmethod
