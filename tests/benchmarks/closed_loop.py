@@ -17,20 +17,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "coordinator"))
 
 from neighbourhood import Neighbourhood
+from recorded_homes import battery_of, forecaster_of, past_rows, tariff_of
 
 from agent.devices.energy import SlotEnergy
 from agent.devices.reading import HomeReading
-from agent.forecast.forecaster import Forecaster
 from agent.household import Facts, TradingHome
-from agent.planning.problem import Battery
 from agent.planning.shadow import run_battery
-from agent.planning.tariff import TariffSettings, open_tariff
 from agent.simulator.community import Community, load_community
 from coordinator.charter import Rules
 from coordinator.slots import Slot
 from coordinator.trader import MeterReading
-
-HISTORY_DAYS = 14
 
 
 class LivedHome(TradingHome):
@@ -38,34 +34,13 @@ class LivedHome(TradingHome):
 
     def __init__(self, community: Community, number: int, start_at: datetime, rules: Rules) -> None:
         self.entry = entry = community.homes[number]
-        battery = None
-        self.stored_wh = 0.0
-        if entry.battery:
-            b = entry.battery.battery()
-            battery = Battery(
-                capacity_wh=b.capacity_wh,
-                charge_max_w=b.charge_w,
-                discharge_max_w=b.discharge_w,
-                efficiency_charge=b.efficiency_charge,
-                efficiency_discharge=b.efficiency_discharge,
-            )
-            self.stored_wh = b.capacity_wh * entry.battery.initial_soc_pct / 100
-        tariff = open_tariff(TariffSettings(file=entry.tariff_path.resolve()), community.timezone.key, Path("/"))
+        battery, self.stored_wh = battery_of(entry)
         first = Slot.at(start_at, rules.slot_s)
-        slots = HISTORY_DAYS * 86400 // rules.slot_s
-        past = entry.history_rows(first.shifted(-slots).start_at, slots)
-        wh = [None if r.load_w is None or r.pv_w is None else (r.load_w, r.pv_w) for r in past]
-        rows = [
-            (int(r.start_at.timestamp()), pair[0] * first.hours, pair[1] * first.hours)
-            for r, pair in zip(past, wh, strict=True)
-            if pair is not None
-        ]
-        limit_w = None if entry.pv_kwp is None else 1000 * entry.pv_kwp
         super().__init__(
-            Facts(name=entry.name, timezone=community.timezone, tariff=tariff, battery=battery),
+            Facts(name=entry.name, timezone=community.timezone, tariff=tariff_of(community, entry), battery=battery),
             rules,
-            Forecaster(slot_s=rules.slot_s, timezone=community.timezone, pv_limit_w=limit_w),
-            rows=rows,
+            forecaster_of(community, entry),
+            rows=past_rows(entry, first),
             since=start_at,
         )
         self.learn(first)

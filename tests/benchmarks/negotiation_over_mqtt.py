@@ -20,14 +20,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
+from recorded_homes import captured, planner_of
 
-from agent.forecast.forecaster import Forecaster
-from agent.forecast.history import History
-from agent.planning.central import central_optimum
 from agent.planning.planner import Planner
-from agent.planning.problem import Battery
-from agent.planning.tariff import TariffSettings, open_tariff
-from agent.simulator.community import Community, CommunityHome, load_community
+from agent.simulator.community import load_community
 from coordinator.broker_settings import BrokerUser
 from coordinator.charter import Charter, Member, Rules
 from coordinator.clock import ScaledClock, WallClock
@@ -35,7 +31,6 @@ from coordinator.contracts import Contract
 from coordinator.identity import Identity, encode_base64
 from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkSettings
-from coordinator.matching import match
 from coordinator.mosquitto import MosquittoBroker
 from coordinator.mqtt_topics import direct_topic, pub_topic
 from coordinator.negotiation import Finished
@@ -45,7 +40,6 @@ from coordinator.slots import Slot
 from coordinator.trader import MeterReading, Preparation
 from coordinator.transport import Transport
 
-HISTORY_DAYS = 14
 ROUNDS = 30
 READY_S, ROUNDS_S = 103, 100
 """Wall seconds before the slot: everybody has three to say `ready`, and more than a minute for all rounds."""
@@ -66,43 +60,6 @@ def rules_for(slot_s: int) -> Rules:
         round_limit=ROUNDS,
         unmatched_wh=0,
         price_change_micro=0,
-    )
-
-
-def planner_of(community: Community, home: CommunityHome, first: Slot, rules: Rules) -> Planner:
-    """Return the home's planner for the day that begins with `first`; its forecast is the 7-day mean."""
-    slots = HISTORY_DAYS * 86400 // first.length_s
-    past = home.history_rows(first.start_at - timedelta(days=HISTORY_DAYS), slots)
-    rows = [
-        (int(row.start_at.timestamp()), *(None if w is None else w * first.hours for w in (row.load_w, row.pv_w)))
-        for row in past
-    ]
-    forecaster = Forecaster(
-        slot_s=first.length_s,
-        timezone=community.timezone,
-        pv_limit_w=None if home.pv_kwp is None else 1000 * home.pv_kwp,
-    )
-    forecast = forecaster.predict(first, rules.horizon_slots, History.from_rows(rows, first.length_s))
-    battery, stored_wh = None, 0.0
-    if home.battery is not None:
-        b = home.battery.battery()
-        battery = Battery(
-            capacity_wh=b.capacity_wh,
-            charge_max_w=b.charge_w,
-            discharge_max_w=b.discharge_w,
-            efficiency_charge=b.efficiency_charge,
-            efficiency_discharge=b.efficiency_discharge,
-        )
-        stored_wh = b.capacity_wh * home.battery.initial_soc_pct / 100
-    return Planner(
-        first=first,
-        load_w=forecast.load_w,
-        pv_w=forecast.pv_w,
-        tariff=open_tariff(TariffSettings(file=home.tariff_path.resolve()), community.timezone.key, Path()),
-        battery=battery,
-        stored_wh=stored_wh,
-        rho_micro=rules.rho_micro,
-        timezone=community.timezone,
     )
 
 
@@ -218,21 +175,6 @@ async def _take_part(
             await node.run()
 
 
-def captured(homes: dict[str, NegotiatingHome], result: Finished) -> float:
-    """Return (alone - traded) / (alone - central) of the matched whole Wh of all slots, forecasts taken as true."""
-    trades = {home: [0] * len(result.prices_micro) for home in homes}
-    for i in range(len(result.prices_micro)):
-        number = result.slot.key // result.slot.length_s + i
-        for pair in match({home: bid[i] for home, bid in result.bids_wh.items()}, number):
-            trades[pair.buyer][i] += pair.energy_wh
-            trades[pair.seller][i] -= pair.energy_wh
-    alone = sum(home.planner.alone.cost for home in homes.values())
-    central = central_optimum([home.planner.problem for home in homes.values()])
-    # What one pays the other receives: over all homes the payments cancel.
-    gained = sum(home.planner.gain(trades[name], result.prices_micro) for name, home in homes.items())
-    return gained / (alone - central)
-
-
 def negotiate(folder: Path, start_at: datetime) -> dict[str, float | int]:
     """Hold one negotiation and return its figures.
 
@@ -265,11 +207,12 @@ def negotiate(folder: Path, start_at: datetime) -> dict[str, float | int]:
         raise RuntimeError(f"{len(homes)} homes ended with {len(views)} different results")
     result = results[0]
     wall_s = max(h.ended_s for h in homes.values()) - min(h.began_s[0] for h in homes.values())
+    planners = {name: home.planner for name, home in homes.items()}
     return {
         "homes": len(homes),
         "slots": rules.horizon_slots,
         "rounds": result.rounds,
-        "captured": round(captured(homes, result), 6),
+        "captured": round(captured(planners, result.bids_wh, result.prices_micro), 6),
         "ms_per_round": round(1000 * wall_s / result.rounds, 1),
     }
 

@@ -99,9 +99,9 @@ def negotiation(data: Path) -> Figures:
 
 def negotiation_over_mqtt(data: Path) -> Figures:
     """The same over a real broker, signed and verified: share captured, and milliseconds per round."""
-    from negotiation_over_mqtt import run as over_mqtt
+    from negotiation_over_mqtt import negotiate
 
-    result: dict[str, Any] = over_mqtt(data / "fontana17")
+    result = negotiate(data / "fontana17", datetime(2016, 8, 22, 16, tzinfo=UTC))
     return {key: float(result[key]) for key in ("homes", "rounds", "captured", "ms_per_round")}
 
 

@@ -10,7 +10,8 @@ from agent.simulator.settings import GeneratorSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from negotiation_over_mqtt import HISTORY_DAYS, ROUNDS, negotiate
+from negotiation_over_mqtt import ROUNDS, negotiate
+from recorded_homes import HISTORY_DAYS
 
 pytestmark = pytest.mark.mosquitto
 

@@ -1,0 +1,89 @@
+"""Homes of a community folder as the product's planning and forecasts see them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from agent.config import BatterySection
+from agent.forecast.forecaster import Forecaster
+from agent.forecast.history import History
+from agent.planning.central import central_optimum
+from agent.planning.planner import Planner
+from agent.planning.problem import Battery
+from agent.planning.tariff import Tariff, TariffSettings, open_tariff
+from agent.simulator.community import Community, CommunityHome
+from coordinator.charter import Rules
+from coordinator.matching import match
+from coordinator.slots import Slot
+
+HISTORY_DAYS = 14
+
+
+def past_rows(home: CommunityHome, first: Slot) -> list[tuple[int, float | None, float | None]]:
+    """Return (slot key, load_wh, pv_wh) of the two weeks before `first`."""
+    slots = HISTORY_DAYS * 86400 // first.length_s
+    rows = home.history_rows(first.start_at - timedelta(days=HISTORY_DAYS), slots)
+    return [
+        (
+            int(row.start_at.timestamp()),
+            None if row.load_w is None else row.load_w * first.hours,
+            None if row.pv_w is None else row.pv_w * first.hours,
+        )
+        for row in rows
+    ]
+
+
+def battery_of(home: CommunityHome) -> tuple[Battery | None, float]:
+    """Return the home's battery, usable from empty to full, and the energy in it at the start [Wh]."""
+    settings = home.battery
+    if settings is None:
+        return None, 0.0
+    section = BatterySection(**settings.model_dump(exclude={"initial_soc_pct"}), reserve_pct=0.0, max_pct=100.0)
+    return section.battery(), 10 * settings.capacity_kwh * settings.initial_soc_pct
+
+
+def tariff_of(community: Community, home: CommunityHome) -> Tariff:
+    return open_tariff(TariffSettings(file=home.tariff_path.resolve()), community.timezone.key, Path())
+
+
+def forecaster_of(community: Community, home: CommunityHome) -> Forecaster:
+    return Forecaster(
+        slot_s=community.slot_s,
+        timezone=community.timezone,
+        pv_limit_w=None if home.pv_kwp is None else 1000 * home.pv_kwp,
+    )
+
+
+def planner_of(community: Community, home: CommunityHome, first: Slot, rules: Rules) -> Planner:
+    """Return the home's planner for the day that begins with `first`; its forecast is the 7-day mean."""
+    history = History.from_rows(past_rows(home, first), first.length_s)
+    forecast = forecaster_of(community, home).predict(first, rules.horizon_slots, history)
+    battery, stored_wh = battery_of(home)
+    return Planner(
+        first=first,
+        load_w=forecast.load_w,
+        pv_w=forecast.pv_w,
+        tariff=tariff_of(community, home),
+        battery=battery,
+        stored_wh=stored_wh,
+        rho_micro=rules.rho_micro,
+        timezone=community.timezone,
+    )
+
+
+def captured(
+    planners: Mapping[str, Planner], bids_wh: Mapping[str, Sequence[int]], prices_micro: Sequence[int]
+) -> float:
+    """Return (alone - traded) / (alone - central) of the matched whole Wh of all slots, forecasts taken as true."""
+    first = next(iter(planners.values())).first
+    trades = {home: [0] * len(prices_micro) for home in planners}
+    for i in range(len(prices_micro)):
+        number = first.key // first.length_s + i
+        for pair in match({home: bid[i] for home, bid in bids_wh.items()}, number):
+            trades[pair.buyer][i] += pair.energy_wh
+            trades[pair.seller][i] -= pair.energy_wh
+    alone = sum(planner.alone.cost for planner in planners.values())
+    central = central_optimum([planner.problem for planner in planners.values()])
+    # What one pays the other receives: over all homes the payments cancel.
+    gained = sum(planner.gain(trades[name], prices_micro) for name, planner in planners.items())
+    return gained / (alone - central)
