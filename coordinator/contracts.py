@@ -53,6 +53,7 @@ class Status(Enum):
 CONTRACTS_MAX = 64
 """Of one pair in one slot: as many as a leaf can carry."""
 
+UNANSWERED = frozenset({Status.OFFERED, Status.ACCEPTED})
 ALIVE = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED, Status.COUNTED})
 
 
@@ -151,6 +152,9 @@ class ContractBook:
         self._said: dict[tuple[str, str], bytes] = {}
         self._held: dict[tuple[int, str], Verified[Leaf]] = {}
         self._retry_at: dict[str, datetime] = {}
+        # What may still need a partner's word, oldest first: deadlines are asked for after every message, and the
+        # decided contracts of two days need not be walked through each time.
+        self._unanswered: dict[str, None] = {}
         self._retry = timedelta(seconds=rules.round_timeout_s)
 
     # What is known
@@ -337,14 +341,13 @@ class ContractBook:
 
     def next_deadline(self) -> datetime | None:
         """Return when `tick` has something to do, or None while nothing waits for an answer."""
-        waiting = [self._waits_until(c) for c in self._contracts.values() if self._waits(c)]
-        return min(waiting, default=None)
+        return min((self._waits_until(contract) for contract in self._waiting()), default=None)
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due: let old offers lapse, repeat what has no answer, ask for positions. One sweep over all."""
         effects: list[Effect] = []
-        for contract in self._contracts.values():
-            if not self._waits(contract) or now < self._waits_until(contract):
+        for contract in self._waiting():
+            if now < self._waits_until(contract):
                 continue
             self._retry_at[contract.id] = now + self._retry
             if contract.status is Status.ACCEPTED:
@@ -357,11 +360,10 @@ class ContractBook:
                 effects.append(Again(wire=self._said[("offer", contract.id)], to=contract.seller))
         return effects
 
-    def _waits(self, contract: Contract) -> bool:
-        """Return whether the contract needs another word of the partner's: an answer, or after the gate a position."""
-        if contract.status is Status.ACCEPTED:
-            return self.closed(contract.slot)
-        return contract.status is Status.OFFERED
+    def _waiting(self) -> list[Contract]:
+        """Return what needs another word of the partner's: an answer, or after the gate a position."""
+        unanswered = [self._contracts[key] for key in self._unanswered]
+        return [c for c in unanswered if c.status is Status.OFFERED or self.closed(c.slot)]
 
     def _waits_until(self, contract: Contract) -> datetime:
         at = self._retry_at[contract.id]
@@ -416,6 +418,7 @@ class ContractBook:
             expires_ms=offer.expires_ms,
         )
         self._retry_at[offer.contract_id] = datetime.fromtimestamp(entry.at_ms / 1000, UTC) + self._retry
+        self._unanswered[offer.contract_id] = None
         if entry.origin is Origin.OWN:
             self._said[("offer", offer.contract_id)] = entry.wire
 
@@ -453,6 +456,8 @@ class ContractBook:
 
     def _set(self, contract_id: str, status: Status) -> None:
         self._contracts[contract_id] = replace(self._contracts[contract_id], status=status)
+        if status not in UNANSWERED:
+            self._unanswered.pop(contract_id, None)
 
     def forget_before(self, slot: int) -> None:
         """Drop decided slots older than `slot` from memory; the ledger keeps them."""
@@ -460,6 +465,7 @@ class ContractBook:
             del self._slots[key]
             for contract in self.contracts(key):
                 del self._contracts[contract.id], self._retry_at[contract.id]
+                self._unanswered.pop(contract.id, None)
                 for kind in ("offer", "answer", "lapse"):
                     self._said.pop((kind, contract.id), None)
             for known in [k for k in self._said if k[1].partition("|")[0] == str(key)]:
