@@ -144,8 +144,8 @@ class TradingHome:
 
     def observe(self, reading: HomeReading) -> None:
         """Take the newest reading."""
-        if reading.soc_pct is not None and self.facts.battery is not None:
-            self._stored_wh = reading.soc_pct / 100 * self.facts.battery.capacity_wh
+        if (stored_wh := self._wh_at(reading.soc_pct)) is not None:
+            self._stored_wh = stored_wh
         key = Slot.at(reading.at, self._rules.slot_s).key
         if key not in self._start_soc:  # the reading that begins a slot comes before the news that the last one is done
             self._start_soc = dict([*self._start_soc.items()][-1:]) | {key: reading.soc_pct}
@@ -181,10 +181,11 @@ class TradingHome:
         forecast = self._now.forecasts.get(energy.slot.key)
         if (energy.load_wh is not None and energy.pv_wh is not None) or forecast is None:
             return energy
-        battery, before_pct = self.facts.battery, self._soc_end.get(energy.slot.shifted(-1).key)
-        battery_wh = 0.0
-        if battery is not None and before_pct is not None and energy.soc_pct is not None:
-            given_wh = (before_pct - energy.soc_pct) / 100 * battery.capacity_wh
+        battery, battery_wh = self.facts.battery, 0.0
+        before_wh = self._wh_at(self._soc_end.get(energy.slot.shifted(-1).key))
+        after_wh = self._wh_at(energy.soc_pct)
+        if battery is not None and before_wh is not None and after_wh is not None:
+            given_wh = before_wh - after_wh
             battery_wh = (
                 given_wh * battery.efficiency_discharge if given_wh > 0 else given_wh / battery.efficiency_charge
             )
@@ -192,17 +193,20 @@ class TradingHome:
         load_wh = max(0.0, energy.net_wh + battery_wh + pv_wh)
         return replace(energy, load_wh=load_wh, pv_wh=pv_wh, battery_wh=battery_wh, estimated=True)
 
+    def _wh_at(self, soc_pct: float | None) -> float | None:
+        """Return the energy in the battery at a state of charge; None where there is none or it is not known."""
+        battery = self.facts.battery
+        return None if battery is None or soc_pct is None else soc_pct / 100 * battery.capacity_wh
+
     def _counts(self, slot: Slot) -> bool:
         begun = self._since is None or slot.start_at >= self._since
         return begun and (self._until is None or slot.start_at < self._until)
 
     def _open_books(self, energy: SlotEnergy) -> None:
         """Begin the bills: the shadow's battery starts as full as the real one was."""
-        battery = self.facts.battery
-        soc_pct = self._start_soc.get(energy.slot.key, energy.soc_pct)
-        start_wh = 0.0 if battery is None or soc_pct is None else soc_pct / 100 * battery.capacity_wh
+        start_wh = self._wh_at(self._start_soc.get(energy.slot.key, energy.soc_pct)) or 0.0
         self.shadow = Shadow(start_wh)
-        self.savings.start_wh = start_wh if battery else None
+        self.savings.start_wh = start_wh if self.facts.battery else None
 
     def history(self, before: Slot, days: int) -> History:
         """Return the metered slots of the last `days` before `before`."""
@@ -301,8 +305,6 @@ class TradingHome:
         energy = metered.energy
         import_micro, export_micro = self.tariff_micro(slot)
         counted = [c for c in contracts if c.status is Status.COUNTED]
-        battery = self.facts.battery
-        stored = None if battery is None or energy.soc_pct is None else energy.soc_pct / 100 * battery.capacity_wh
         self.savings.add(
             SlotOutcome(
                 no_battery=tariff_cost(metered.no_battery_wh, import_micro, export_micro),
@@ -316,7 +318,7 @@ class TradingHome:
                 utility_wh=max(bill.imbalance_wh, 0),
                 contracts=len(counted),
                 contracts_void=len(contracts) - len(counted),
-                stored_wh=stored,
+                stored_wh=self._wh_at(energy.soc_pct),
                 shadow_wh=metered.shadow_wh,
             )
         )

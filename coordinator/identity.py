@@ -18,9 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from coordinator.errors import ConfigError
 
-ID_LENGTH = 16
-SIGNATURE_LENGTH = 64
-
 
 def home_id(public_key: bytes) -> str:
     """Return the id that belongs to a raw 32-byte public key: 16 characters of a-z2-7 (80 bits of BLAKE2b)."""
