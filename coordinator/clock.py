@@ -5,12 +5,19 @@ at wall speed. At home both are real time; in the demo `now()` runs faster; in t
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from coordinator.slots import require_utc
+
+PACE_LOOK_S = 0.1
+"""How often a clock looks for a new pace, in wall seconds."""
+PACE_NOTICE_S = 0.5
+"""How long before it begins a pace is announced: long enough for every process to have looked."""
 
 
 class Clock(Protocol):
@@ -73,15 +80,25 @@ class ScaledClock:
             await asyncio.sleep(left_s)
 
 
-class GatedClock(ScaledClock):
-    """A scaled clock that waits at a gate for everybody to be there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """From the wall moment `wall_at`, when it is `at`, time runs `speed` times as fast."""
 
-    Until it is let go it runs at wall speed, and never past `wait_at`; from then on `speed` times as fast. Everybody
-    reads the same gate, so processes share this clock as they share a scaled one, however late they look.
+    wall_at: datetime
+    at: datetime
+    speed: float
+
+
+class PacedClock:
+    """A clock that waits until everybody is there, and whose speed may change while it runs.
+
+    Until the first pace it runs at wall speed, and never past `wait_at`. Everybody reads the same paces, and a pace is
+    announced before it begins, so processes share this clock as they share a scaled one, however late they look.
 
     Args:
-        wait_at: Where it stands still when it was not let go by then.
-        let_go_at: Tells the wall moment at which it was or will be let go; None while that is open.
+        wait_at: Where it stands still when no pace was given by then.
+        speed: What `speed` says until the first pace.
+        ask: Returns the latest paces, oldest first; at least the one that runs and the one to come.
     """
 
     def __init__(
@@ -91,20 +108,43 @@ class GatedClock(ScaledClock):
         speed: float,
         *,
         wait_at: datetime,
-        let_go_at: Callable[[], datetime | None],
+        ask: Callable[[], Sequence[Pace]],
     ) -> None:
-        super().__init__(start_at, anchor_at, speed)
+        self.start_at = require_utc(start_at)
+        self.anchor_at = require_utc(anchor_at)
         self.wait_at = require_utc(wait_at)
-        self._ask = let_go_at
-        self._let_go_at: datetime | None = None
+        self._expected_speed = speed
+        self._ask = ask
+        self._paces: Sequence[Pace] = ()
+        self._asked_s = -math.inf
+
+    @property
+    def speed(self) -> float:
+        pace = self._pace(datetime.now(UTC))
+        return self._expected_speed if pace is None else pace.speed
 
     def now(self) -> datetime:
-        wall = datetime.now(UTC)
-        if self._let_go_at is None:
-            self._let_go_at = self._ask()
-        let_go_at = wall if self._let_go_at is None else min(wall, self._let_go_at)
-        waited = min(let_go_at - self.anchor_at, self.wait_at - self.start_at)
-        return self.start_at + waited + (wall - let_go_at) * self.speed
+        return self.at(datetime.now(UTC))
+
+    def at(self, wall: datetime) -> datetime:
+        """Return what this clock shows, or by what is known will show, at a wall moment."""
+        pace = self._pace(wall)
+        if pace is None:
+            return self.start_at + min(wall - self.anchor_at, self.wait_at - self.start_at)
+        return pace.at + (wall - pace.wall_at) * pace.speed
+
+    def _pace(self, wall: datetime) -> Pace | None:
+        if self.monotonic() - self._asked_s > PACE_LOOK_S:
+            self._asked_s = self.monotonic()
+            self._paces = self._ask()
+        return next((pace for pace in reversed(self._paces) if pace.wall_at <= wall), None)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep_until(self, at: datetime) -> None:
+        while (left_s := (at - self.now()).total_seconds() / self.speed) > 0:
+            await asyncio.sleep(min(left_s, PACE_NOTICE_S))
 
 
 class ManualClock:
@@ -135,3 +175,8 @@ class ManualClock:
 def unix_ms(at: datetime) -> int:
     """Return `at` in whole milliseconds since 1970, as messages carry it."""
     return int(require_utc(at).timestamp() * 1000)
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of this process: for figures of what a computation costs, never for a decision."""
+    return time.process_time()

@@ -57,4 +57,5 @@ class Lines:
             self._console.print(
                 f"{hour.astimezone(zone):%Y-%m-%d %H:%M}  {progress.slots_settled}/{progress.slots} slots settled, "
                 f"{bought_wh / 1000:.1f} kWh traded, {saved:.2f} {progress.settled.street.currency} saved"
+                + ("" if progress.speed == progress.settled.clock.speed else f", at {progress.speed:.0f}x")
             )

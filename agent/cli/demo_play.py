@@ -34,7 +34,12 @@ def play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
         def show(progress: DemoProgress) -> None:
             lines.show(progress)
             if progress.begun:
-                bar.update(task, description="trading", total=progress.slots, completed=progress.slots_settled)
+                bar.update(
+                    task,
+                    description=_trading(options, progress.speed),
+                    total=progress.slots,
+                    completed=progress.slots_settled,
+                )
             else:
                 homes = len(progress.settled.homes)
                 bar.update(task, description=_starting(options, homes), total=homes, completed=progress.homes_there)
@@ -51,6 +56,11 @@ def play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
 
 def _starting(options: DemoOptions, homes: int) -> str:
     return f"starting {len(PARTS) * homes} processes" if options.processes else f"starting {homes} homes"
+
+
+def _trading(options: DemoOptions, speed: float) -> str:
+    """Say when time runs slower than asked, and why."""
+    return "trading" if speed == options.speed else f"trading at {speed:.0f}x, as fast as this machine keeps up"
 
 
 async def _until_interrupted(demo: Demo, show: Callable[[DemoProgress], None]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from agent.dashboard.source import Feeds
 from agent.demo.launch import PARTS, InProcess, Launcher, Part, Processes, allow_open_files, end, last_line, spawn
 from agent.demo.neighbours import neighbours
 from agent.demo.options import DemoOptions
+from agent.demo.pace import Pacemaker
 from agent.demo.report import make_report, savings_known
 from agent.demo.settle_in import Settled, settle_in
-from coordinator.clock import WallClock
+from coordinator.clock import PACE_NOTICE_S, Pace, WallClock
 from coordinator.errors import CommonwattError
 
 START_PATIENCE_S = 60.0
@@ -26,6 +27,7 @@ LET_GO_S = 0.1
 PATIENCE_SLOTS = 3
 """After the last slot, the demo waits this many slots for the last bills."""
 LOOK_S = 0.2
+PACE_CHECK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Progress:
     settled: Settled
     picture: Picture
     now: datetime
+    speed: float
+    """Simulated seconds per wall second: what was asked for, or what this machine keeps up with."""
     homes_there: int
     """How many homes read their devices and hear all neighbours; the simulated time begins when all do."""
     slots_settled: int
@@ -60,6 +64,7 @@ class Demo:
         self.launcher: Launcher = Processes() if options.processes else InProcess()
         self.picture: Picture | None = None
         self.settled: Settled | None = None
+        self.speed = options.speed
         self._wall = WallClock()
         self._finish = False
         self._page_process: subprocess.Popen[bytes] | None = None
@@ -86,13 +91,15 @@ class Demo:
         allow_open_files()
         street = await asyncio.to_thread(neighbours, self.options)
         self.settled = settled = settle_in(self.options, street, self._wall.now())
+        self._clock = settled.clock.paced()
         try:
             await self._start_parts(settled, ("simulator", "broker"))
             with Feeds(settled.dashboard, self._wall) as feeds:
                 self.picture = feeds.picture()
                 async with self._page(settled):
                     await self._start(settled, feeds, on_progress)
-                    await self._watch(settled, feeds, on_progress)
+                    async with self._pacing(settled):
+                        await self._watch(settled, feeds, on_progress)
                     pids = self.launcher.pids()
                     # Brokers and page live on for a moment: what the page shows now is what the report says.
                     await self.launcher.stop_all(settled.homes, ["agent"])
@@ -118,7 +125,7 @@ class Demo:
             progress = self._look(settled, feeds, 0)
             on_progress(progress)
             if progress.begun:
-                settled.gate.let_go(self._wall.now() + timedelta(seconds=LET_GO_S))
+                self._set_pace(settled, self.options.speed, notice_s=LET_GO_S)
                 return
             for (name, part), why in progress.ended.items():
                 raise CommonwattError(f"the {part} of {name} did not start: {why}")
@@ -129,6 +136,30 @@ class Demo:
                     "Try fewer --homes"
                 )
             await asyncio.sleep(LOOK_S)
+
+    def _set_pace(self, settled: Settled, speed: float, *, notice_s: float) -> None:
+        self.speed = speed
+        wall_at = self._wall.now() + timedelta(seconds=notice_s)
+        settled.gate.set_pace(Pace(wall_at=wall_at, at=self._clock.at(wall_at), speed=speed))
+
+    @asynccontextmanager
+    async def _pacing(self, settled: Settled) -> AsyncIterator[None]:
+        """Run no faster than the machine keeps up with."""
+        task = asyncio.create_task(self._keep_pace(settled), name="pace")
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _keep_pace(self, settled: Settled) -> None:
+        pacemaker = Pacemaker(most=self.options.speed)
+        while True:
+            due_s = self._wall.monotonic() + PACE_CHECK_S
+            await asyncio.sleep(PACE_CHECK_S)
+            woken_s = self._wall.monotonic()
+            speed = pacemaker.late(woken_s - due_s, woken_s)
+            if speed is not None:
+                self._set_pace(settled, speed, notice_s=PACE_NOTICE_S)
 
     async def _watch(self, settled: Settled, feeds: Feeds, on_progress: Callable[[Progress], None]) -> None:
         slot_s = settled.street.slot_s
@@ -159,7 +190,8 @@ class Demo:
         return Progress(
             settled=settled,
             picture=self.picture,
-            now=settled.clock.clock().now(),
+            now=self._clock.now(),
+            speed=self.speed,
             homes_there=len(settled.homes) if slots else sum(is_there(h) for h in self.picture.homes.values()),
             slots_settled=savings_known(self.picture),
             slots=slots,

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from agent.simulator.generator import GeneratedHome
 from agent.simulator.plant import Battery, Counters
 from agent.simulator.trace import TraceHome, read_trace
-from coordinator.clock import Clock, GatedClock, ScaledClock, WallClock
+from coordinator.clock import Clock, Pace, PacedClock, ScaledClock, WallClock
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Unit = Annotated[int, Field(ge=1, le=247)]
@@ -55,29 +55,35 @@ class BatterySettings(Section):
 
 
 class GateSettings(Section):
-    """A gate at which simulated time waits: a file that does not exist, then holds the wall time of letting go."""
+    """A gate at which simulated time waits: a file that does not exist, then holds the pace, and the one to come."""
 
     file: Path
     wait_at: AwareDatetime
 
-    def let_go_at(self) -> datetime | None:
-        """Return when time was let go, or None."""
+    def paces(self) -> list[Pace]:
+        """Return the paces known, oldest first; none while time waits."""
         try:
-            return datetime.fromisoformat(self.file.read_text(encoding="ascii"))
+            lines = self.file.read_text(encoding="ascii").splitlines()
         except FileNotFoundError:
-            return None
+            return []
+        fields = [line.split() for line in lines]
+        return [
+            Pace(wall_at=datetime.fromisoformat(wall), at=datetime.fromisoformat(at), speed=float(speed))
+            for wall, at, speed in fields
+        ]
 
-    def let_go(self, at: datetime) -> None:
-        """Open the gate, in one step for whoever looks at it."""
+    def set_pace(self, pace: Pace) -> None:
+        """Let time go at this pace, or change it: in one step for whoever looks."""
+        lines = [f"{p.wall_at.isoformat()} {p.at.isoformat()} {p.speed}" for p in [*self.paces()[-1:], pace]]
         beside = self.file.with_name(self.file.name + ".new")
-        beside.write_text(at.isoformat(), encoding="ascii")
+        beside.write_text("\n".join(lines), encoding="ascii")
         os.replace(beside, self.file)
 
 
 class ClockSettings(Section):
     """It was `start_at` when the wall showed `anchor_at`; since then time runs `speed` times as fast.
 
-    With a gate, time runs at wall speed until it is let go.
+    With a gate, time runs at wall speed until it is let go, and then as fast as the gate says.
     """
 
     start_at: AwareDatetime
@@ -87,11 +93,13 @@ class ClockSettings(Section):
 
     def clock(self) -> Clock:
         """Return the clock; processes with the same values share it."""
-        if self.gate is None:
-            return ScaledClock(self.start_at, self.anchor_at, self.speed)
-        return GatedClock(
-            self.start_at, self.anchor_at, self.speed, wait_at=self.gate.wait_at, let_go_at=self.gate.let_go_at
-        )
+        return ScaledClock(self.start_at, self.anchor_at, self.speed) if self.gate is None else self.paced()
+
+    def paced(self) -> PacedClock:
+        """Return the clock with a gate."""
+        assert self.gate is not None
+        gate = self.gate
+        return PacedClock(self.start_at, self.anchor_at, self.speed, wait_at=gate.wait_at, ask=gate.paces)
 
 
 class GeneratorSettings(Section):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from coordinator.clock import ManualClock, ScaledClock, WallClock, unix_ms
+from coordinator.clock import PACE_LOOK_S, ManualClock, Pace, PacedClock, ScaledClock, WallClock, unix_ms
 from coordinator.errors import LocalProtocolError
 
 START = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
@@ -93,3 +93,41 @@ def test_times_without_a_zone_never_get_into_a_clock_or_a_message() -> None:
         with pytest.raises(LocalProtocolError):
             refused()
     assert unix_ms(datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)) == 1500
+
+
+def paced_clock(anchor: datetime, paces: list[Pace]) -> PacedClock:
+    return PacedClock(START, anchor, 360, wait_at=START + timedelta(minutes=5), ask=lambda: paces)
+
+
+def test_a_paced_clock_runs_at_wall_speed_until_it_waits_and_goes_on_from_there() -> None:
+    anchor = datetime.now(UTC)
+    paces: list[Pace] = []
+    clock = paced_clock(anchor, paces)
+    assert clock.at(anchor + timedelta(seconds=30)) == START + timedelta(seconds=30)
+    assert clock.at(anchor + timedelta(hours=1)) == START + timedelta(minutes=5)
+    assert clock.speed == 360
+    go_at = anchor + timedelta(seconds=600)
+    time.sleep(1.5 * PACE_LOOK_S)
+    paces.append(Pace(wall_at=go_at, at=clock.at(go_at), speed=360))
+    assert clock.at(go_at + timedelta(seconds=1)) == START + timedelta(minutes=5, seconds=360)
+
+
+def test_a_change_of_pace_neither_jumps_nor_is_felt_before_its_time() -> None:
+    anchor = datetime.now(UTC)
+    first = Pace(wall_at=anchor, at=START, speed=360)
+    known = paced_clock(anchor, [first])
+    change_at = anchor + timedelta(seconds=100)
+    slower = Pace(wall_at=change_at, at=known.at(change_at), speed=90)
+    clock = paced_clock(anchor, [first, slower])
+    just_before = change_at - timedelta(seconds=1)
+    assert clock.at(just_before) == known.at(just_before)
+    assert clock.at(change_at) == known.at(change_at)
+    assert clock.at(change_at + timedelta(seconds=10)) == clock.at(change_at) + timedelta(seconds=900)
+
+
+def test_sleeping_on_a_paced_clock_ends_in_time_though_the_pace_was_not_what_was_expected() -> None:
+    now = datetime.now(UTC)
+    clock = paced_clock(now, [Pace(wall_at=now, at=START, speed=1.0)])
+    wake_at = clock.now() + timedelta(seconds=0.2)
+    asyncio.run(clock.sleep_until(wake_at))
+    assert wake_at <= clock.now() < wake_at + timedelta(seconds=5)

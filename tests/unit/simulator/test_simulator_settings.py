@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.simulator.settings import ClockSettings, GeneratorSettings, HomeSettings, SimulatorSettings, default_settings
+from agent.simulator.settings import (
+    ClockSettings,
+    GateSettings,
+    GeneratorSettings,
+    HomeSettings,
+    SimulatorSettings,
+    default_settings,
+)
+from coordinator.clock import Pace
 from coordinator.errors import ConfigError
 from coordinator.toml_file import read_toml, toml_text
 
@@ -70,3 +78,17 @@ def test_a_wrong_file_names_key_cause_and_cure(tmp_path: Path, text: str, words:
 def test_equal_seeds_in_the_file_mean_equal_homes() -> None:
     first, second = (GeneratorSettings(seed=4).profile() for _ in range(2))
     assert first.load_w(AT) == second.load_w(AT)
+
+
+def test_processes_share_the_pace_that_the_gate_was_last_given(tmp_path: Path) -> None:
+    gate = GateSettings(file=tmp_path / "gate", wait_at=AT + timedelta(minutes=5))
+    assert gate.paces() == []
+    paces = [
+        Pace(wall_at=AT + timedelta(seconds=10 * n), at=AT + timedelta(hours=n), speed=speed)
+        for n, speed in enumerate((360.0, 270.0, 202.5))
+    ]
+    gate.set_pace(paces[0])
+    assert gate.paces() == paces[:1]
+    for pace in paces[1:]:
+        gate.set_pace(pace)
+    assert gate.paces() == paces[1:]
