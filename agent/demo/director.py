@@ -28,6 +28,8 @@ PATIENCE_SLOTS = 3
 """After the last slot, the demo waits this many slots for the last bills."""
 LOOK_S = 0.2
 PACE_CHECK_S = 0.05
+SLOT_LEAST_S = 1.25
+"""Wall seconds of a slot: its rounds, offers and answers go over real sockets and need their time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ class Demo:
             progress = self._look(settled, feeds, 0)
             on_progress(progress)
             if progress.begun:
-                self._set_pace(settled, self.options.speed, notice_s=LET_GO_S)
+                self._set_pace(settled, self._most(settled), notice_s=LET_GO_S)
                 return
             for (name, part), why in progress.ended.items():
                 raise CommonwattError(f"the {part} of {name} did not start: {why}")
@@ -142,6 +144,9 @@ class Demo:
         wall_at = self._wall.now() + timedelta(seconds=notice_s)
         settled.gate.set_pace(Pace(wall_at=wall_at, at=self._clock.at(wall_at), speed=speed))
 
+    def _most(self, settled: Settled) -> float:
+        return min(self.options.speed, settled.street.slot_s / SLOT_LEAST_S)
+
     @asynccontextmanager
     async def _pacing(self, settled: Settled) -> AsyncIterator[None]:
         """Run no faster than the machine keeps up with."""
@@ -152,7 +157,7 @@ class Demo:
             task.cancel()
 
     async def _keep_pace(self, settled: Settled) -> None:
-        pacemaker = Pacemaker(most=self.options.speed)
+        pacemaker = Pacemaker(most=self._most(settled))
         while True:
             due_s = self._wall.monotonic() + PACE_CHECK_S
             await asyncio.sleep(PACE_CHECK_S)
