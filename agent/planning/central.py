@@ -1,40 +1,65 @@
 """The optimum of one optimiser with everybody's data: a ceiling to compare with, never a part of a home."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import piqp
 from scipy import sparse
 from scipy.optimize import linprog
 
 from agent.planning.problem import Floats, HomeProblem
-from agent.planning.program import Matrix, Program, build, tariff_cost
+from agent.planning.program import Program, build
 
 
-def central_optimum(problems: Sequence[HomeProblem]) -> float:
+def central_optimum(problems: Sequence[HomeProblem], *, feeder_limit_w: float = float("inf")) -> float:
     """Return the least total cost, in currency, of homes whose trades sum to zero in every slot.
 
-    The cost of each home is that of `HomeModel.cost`, without tie-breaks. One linear program, solved with HiGHS.
+    The cost of each home is that of `HomeModel.cost`, without tie-breaks and without surprises. A linear program,
+    solved with HiGHS; on an island the cost of unserved load bends, and PIQP solves it.
+
+    Args:
+        feeder_limit_w: Limit, in both directions, of all homes' exchange with the grid together, in every slot.
 
     Raises:
-        ValueError: If the homes' slots differ.
-        RuntimeError: If HiGHS finds no optimum.
+        ValueError: If the homes' slots differ, or only some of them are on an island.
+        RuntimeError: If there is no optimum.
     """
     if len({(p.slots, p.slot_h) for p in problems}) != 1:
         raise ValueError("the homes must share the slots of the horizon")
-    programs = [build(problem, fixed=False) for problem in problems]
-    n = programs[0].slots
-    community = sparse.hstack([_trades_of(program) for program in programs])
-    a_eq: Any = sparse.vstack([sparse.block_diag([p.a for p in programs]), community], format="csc")
-    rows, limits = _one_sided(programs)
-    lows, highs = np.concatenate([p.x_low for p in programs]), np.concatenate([p.x_high for p in programs])
-    bounds: Any = np.column_stack([lows, highs])
+    if len({p.island is None for p in problems}) != 1:
+        raise ValueError("an island holds all of the homes or none")
+    feeder = np.isfinite(feeder_limit_w) and problems[0].island is None
+    programs = [build(replace(p, surprises=()), fixed=False, feeder=bool(feeder)) for p in problems]
+    traded = sparse.hstack([program.trade for program in programs])
+    traded_kw = sum((program.trade_kw for program in programs), np.zeros(programs[0].slots))
+    a: Any = sparse.vstack([sparse.block_diag([p.a for p in programs]), traded], format="csc")
+    b = np.concatenate([*(p.equal.low for p in programs), -traded_kw])
+    rows: list[Any] = [sparse.block_diag([p.g for p in programs])]
+    low = [p.between.low for p in programs]
+    high = [p.between.high for p in programs]
+    if feeder:
+        grid_kw = sum((program.grid_kw for program in programs), np.zeros(programs[0].slots))
+        rows.append(sparse.hstack([program.grid for program in programs]))
+        low.append(-feeder_limit_w / 1000 - grid_kw)
+        high.append(feeder_limit_w / 1000 - grid_kw)
+    g: Any = sparse.vstack(rows, format="csr")
+    solve = _linear if problems[0].island is None else _bent
+    cost = solve(programs, a, b, g, np.concatenate(low), np.concatenate(high))
+    return cost + sum(program.constant for program in programs)
+
+
+def _linear(programs: Sequence[Program], a: Any, b: Floats, g: Any, low: Floats, high: Floats) -> float:
+    up, down = np.isfinite(high), np.isfinite(low)
+    bounds: Any = np.column_stack(_bounds(programs))
+    rows: Any = sparse.vstack([g[up], -g[down]], format="csc")
     result = linprog(
-        np.concatenate([tariff_cost(p, q.columns) for p, q in zip(problems, programs, strict=True)]),
+        np.concatenate([p.cost - p.tie_break for p in programs]),
         A_ub=rows,
-        b_ub=limits,
-        A_eq=a_eq,
-        b_eq=np.concatenate([*(p.b for p in programs), np.zeros(n)]),
+        b_ub=np.concatenate([high[up], -low[down]]),
+        A_eq=a,
+        b_eq=b,
         bounds=bounds,
         method="highs",
     )
@@ -43,18 +68,17 @@ def central_optimum(problems: Sequence[HomeProblem]) -> float:
     return float(result.fun)
 
 
-def _trades_of(program: Program) -> Matrix:
-    """Return the matrix that picks a home's trades, shape (n, columns)."""
-    n = program.slots
-    index = np.arange(n)
-    return sparse.csc_array((np.ones(n), (index, index + program.span("free").start)), shape=(n, program.cost.size))
+def _bent(programs: Sequence[Program], a: Any, b: Floats, g: Any, low: Floats, high: Floats) -> float:
+    cost, bend = (np.concatenate(parts) for parts in ([p.cost for p in programs], [p.bend for p in programs]))
+    tie_break = np.concatenate([p.tie_break for p in programs])
+    solver = piqp.SparseSolver()
+    rows = (sparse.csc_matrix(g), low, high) if low.size else (None, None, None)
+    bent = sparse.csc_matrix(sparse.diags_array(bend))
+    solver.setup(bent, cost - tie_break, sparse.csc_matrix(a), b, *rows, *_bounds(programs))
+    if solver.solve() != piqp.PIQP_SOLVED:
+        raise RuntimeError("no central optimum: the solver gave up")
+    return float(solver.result.info.primal_obj)
 
 
-def _one_sided(programs: Sequence[Program]) -> tuple[Any, Floats]:
-    """Return low <= G x <= high of all homes as rows x <= limits, leaving out what is infinite."""
-    empty = [sparse.csc_array((0, p.cost.size)) if p.g is None else p.g for p in programs]
-    g = sparse.csr_array(sparse.block_diag(empty))
-    low = np.concatenate([p.low for p in programs])
-    high = np.concatenate([p.high for p in programs])
-    up, down = np.isfinite(high), np.isfinite(low)
-    return sparse.vstack([g[up], -g[down]], format="csc"), np.concatenate([high[up], -low[down]])
+def _bounds(programs: Sequence[Program]) -> tuple[Floats, Floats]:
+    return np.concatenate([p.x_low for p in programs]), np.concatenate([p.x_high for p in programs])

@@ -6,11 +6,20 @@ from datetime import tzinfo
 
 import numpy as np
 
-from agent.planning.home_model import HomeModel, Schedule
-from agent.planning.problem import WEAR_PER_KWH, Battery, Floats, HomeProblem, terminal_price
+from agent.planning.home_model import Feeder, HomeModel, Schedule
+from agent.planning.problem import (
+    WEAR_PER_KWH,
+    Battery,
+    Flexible,
+    Floats,
+    HomeProblem,
+    Island,
+    power_limits_w,
+    terminal_price,
+)
 from agent.planning.reasons import reasons
 from agent.planning.tariff import Tariff
-from coordinator.quantities import MICRO, round_ratio
+from coordinator.quantities import MICRO, round_ratio, to_micro
 from coordinator.slots import Slot
 
 _TOLERANCE = 2e-5
@@ -30,6 +39,7 @@ class Plan:
         soc_pct: State of charge at each slot's end, or None without a battery.
         price_per_kwh: Neighbourhood price per slot: negotiated, or expected.
         reasons: One short sentence per slot.
+        gave_way: What wishes do not get, one sentence each.
     """
 
     first: Slot
@@ -38,6 +48,7 @@ class Plan:
     soc_pct: Floats | None
     price_per_kwh: Floats
     reasons: tuple[str, ...]
+    gave_way: tuple[str, ...]
 
 
 class Planner:
@@ -52,6 +63,8 @@ class Planner:
         timezone: For the words of the plan.
         terminal_per_kwh: Price of energy left at the end; default: mean of the cheapest quarter of import prices.
         surprises: What the first slot's net load may differ by (see `HomeProblem`).
+        flexible: Cars, loads, tanks and further batteries; their slots count from `first`.
+        island: Set while the grid is lost.
 
     Raises:
         ConfigError: If the tariff does not know a slot of the horizon.
@@ -72,8 +85,14 @@ class Planner:
         wear_per_kwh: float = WEAR_PER_KWH,
         terminal_per_kwh: float | None = None,
         surprises: tuple[tuple[float, float], ...] = (),
+        flexible: tuple[Flexible, ...] = (),
+        island: Island | None = None,
     ) -> None:
         imports, exports = tariff.prices(first, load_w.size)
+        if terminal_per_kwh is None:
+            terminal_per_kwh = terminal_price(imports)
+        if island is not None:  # energy is never saved at the price of load that goes unserved
+            terminal_per_kwh = min(terminal_per_kwh, island.normal_per_kwh[0] / 2)
         self.first = first
         self.problem = HomeProblem(
             slot_h=first.hours,
@@ -85,8 +104,10 @@ class Planner:
             stored_wh=stored_wh,
             connection_max_w=connection_max_w,
             wear_per_kwh=wear_per_kwh,
-            terminal_per_kwh=terminal_price(imports) if terminal_per_kwh is None else terminal_per_kwh,
+            terminal_per_kwh=terminal_per_kwh,
             surprises=surprises,
+            flexible=flexible,
+            island=island,
         )
         self._slots = tuple(first.horizon(load_w.size))
         self._tariff = tariff
@@ -94,7 +115,10 @@ class Planner:
         self._timezone = timezone
         self._model = HomeModel(self.problem)
         self._alone: Schedule | None = None
-        self._prices = self._midpoints()
+        self._charge_w, self._discharge_w = power_limits_w(self.problem.storages(), load_w.size)
+        self._prices = self.opening_prices()
+        self._feeder_micro: list[int] | None = None
+        self._grid_anchor_w = np.zeros(load_w.size)
         self._bids = [0] * load_w.size
 
     @property
@@ -104,46 +128,80 @@ class Planner:
             self._alone = self._model.alone()
         return self._alone
 
-    def _midpoints(self) -> list[int]:
+    def opening_prices(self) -> list[int]:
+        """Return the midpoint of the own import and export price per slot, micro-units per kWh.
+
+        On an island: of what the first and the last unserved kWh of normal load cost.
+        """
+        island = self.problem.island
+        if island is not None:
+            return [to_micro(sum(island.normal_per_kwh) / 2)] * self.problem.slots
         return [round_ratio(self._tariff.import_micro(s) + self._tariff.export_micro(s), 2) for s in self._slots]
 
-    def opening_prices(self) -> list[int]:
-        """Return the midpoint of the own import and export price per slot, micro-units per kWh."""
-        return self._midpoints()
-
-    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float]) -> list[int]:
+    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float], rho_micro: int | None = None) -> list[int]:
         """Return the wanted net trade per slot at these prices, whole Wh, + buys.
+
+        Under a charter with a feeder limit both vectors are twice as long: the second half holds the feeder's prices,
+        which make importing from the grid dearer and exporting better paid, and the anchors of the exchange with the
+        grid. So is the answer: its second half is the exchange with the grid, + imports.
+
+        The same questions in the same order get the same answers on one machine. The solver's floats differ by some
+        mW, rarely by half a W, with what it was asked before and between processors, so a bid at the edge of rounding
+        may differ by 1 Wh. What all homes must agree on, prices, is computed from the published bids in integers.
 
         Args:
             prices_micro: Neighbourhood price per slot, micro-units per kWh.
-            anchor_wh: Where the charter's step size holds the bids to: own last bid minus the neighbourhood's mean.
+            anchor_wh: Where the step size holds the bids to: own last bid minus the neighbourhood's mean.
+            rho_micro: Step size from now on; None keeps the last one, at first the charter's.
+
+        Raises:
+            ValueError: If the vectors have neither one nor two entries per slot.
         """
-        h = self.problem.slot_h
-        schedule = self._model.answer(np.array(prices_micro) / MICRO, np.array(anchor_wh, dtype=float) / h, self._rho)
+        n, h = self.problem.slots, self.problem.slot_h
+        prices, anchor_w = np.array(prices_micro) / MICRO, np.array(anchor_wh, dtype=float) / h
+        if rho_micro is not None:
+            self._rho = rho_micro / MICRO
+        if prices.size not in (n, 2 * n) or anchor_w.size != prices.size:
+            raise ValueError(f"{prices.size} prices and {anchor_w.size} anchors for a horizon of {n} slots")
+        feeder = Feeder(price_per_kwh=prices[n:], anchor_w=anchor_w[n:]) if prices.size > n else None
+        trade_w, grid_w = self._model.bids(prices[:n], anchor_w[:n], self._rho, feeder)
         lowest, highest = self._physical_wh()
-        self._prices = list(prices_micro)
-        self._bids = [int(e) for e in np.clip(np.rint(schedule.trade_w * h), lowest, highest)]
-        return list(self._bids)
+        self._prices = list(prices_micro[:n])
+        self._feeder_micro = None if feeder is None else list(prices_micro[n:])
+        self._bids = [int(e) for e in np.clip(np.rint(trade_w * h), lowest, highest)]
+        self._grid_anchor_w = anchor_w[n:]
+        return [*self._bids, *([] if feeder is None else (int(e) for e in np.rint(grid_w * h)))]
 
     def _physical_wh(self) -> tuple[Floats, Floats]:
         """Return the whole Wh per slot between all that the home could sell and all that it could use."""
         p = self.problem
-        discharge_w = p.battery.discharge_max_w if p.battery else 0.0
-        charge_w = p.battery.charge_max_w if p.battery else 0.0
-        return -np.floor((p.pv_w + discharge_w) * p.slot_h), np.floor((p.load_w + charge_w) * p.slot_h)
+        return -np.floor((p.pv_w + self._discharge_w) * p.slot_h), np.floor((p.load_w + self._charge_w) * p.slot_h)
 
     def gain(self, trades_wh: Sequence[int], prices_micro: Sequence[int]) -> float:
         """Return what these trades of the horizon save against none, in currency, at the own forecasts.
 
-        Trades that the home could not serve count as a loss without limit.
-        """
-        return self.alone.cost - self._cost(np.array(trades_wh, dtype=float), prices_micro)
+        Trades that the home could not serve count as a loss without limit. A feeder's price counts as part of the
+        tariff.
 
-    def _cost(self, trades_wh: Floats, prices_micro: Sequence[int]) -> float:
-        schedule = self._model.with_trades(trades_wh / self.problem.slot_h)
+        Args:
+            prices_micro: Of the trades; with the feeder's prices behind, or else those of the last bid count.
+        """
+        n = self.problem.slots
+        feeder = list(prices_micro[n:]) or self._feeder_micro
+        none = self.alone if feeder is None else self._model.with_trades(np.zeros(n), self._feeder(feeder))
+        return none.cost - self._cost(np.array(trades_wh, dtype=float), prices_micro[:n], feeder)
+
+    def _cost(self, trades_wh: Floats, prices_micro: Sequence[int], feeder_micro: Sequence[int] | None) -> float:
+        schedule = self._model.with_trades(trades_wh / self.problem.slot_h, self._feeder(feeder_micro))
         if not schedule.deliverable:
             return float("inf")
         return schedule.cost + float(trades_wh @ np.array(prices_micro)) / MICRO / 1000
+
+    def _feeder(self, prices_micro: Sequence[int] | None) -> Feeder | None:
+        """Return the feeder at these prices, with the anchor of the last bid."""
+        if prices_micro is None:
+            return None
+        return Feeder(price_per_kwh=np.array(prices_micro) / MICRO, anchor_w=self._grid_anchor_w)
 
     def keep(self, trade_wh: int, price_micro: int) -> int:
         """Return how much of a matched trade of the first slot to offer or accept: all, a half, a quarter, or nothing.
@@ -155,9 +213,8 @@ class Planner:
             trade_wh: + buys.
             price_micro: Of the contract, micro-units per kWh.
         """
-        if trade_wh > 0 and price_micro > self._tariff.import_micro(self.first):
-            return 0
-        if trade_wh < 0 and price_micro < self._tariff.export_micro(self.first):
+        lowest, highest = self._own_prices()
+        if (trade_wh > 0 and price_micro > highest) or (trade_wh < 0 and price_micro < lowest):
             return 0
         without = self._best_cost(0, price_micro)
         for part in (1, 2, 4):
@@ -167,13 +224,20 @@ class Planner:
                 return kept_wh
         return 0
 
+    def _own_prices(self) -> tuple[int, int]:
+        """Return what the first slot's energy is worth to the home at least and at most, in micro-units per kWh."""
+        if self.problem.island is not None:
+            return 0, to_micro(self.problem.island.critical_per_kwh[1])
+        extra = 0 if self._feeder_micro is None else self._feeder_micro[0]
+        return self._tariff.export_micro(self.first) + extra, self._tariff.import_micro(self.first) + extra
+
     def _best_cost(self, trade_wh: int, price_micro: int) -> float:
         """Return the cost of the horizon with this trade in the first slot, later trades as last bid, or none."""
         prices = [price_micro, *self._prices[1:]]
         lonely = np.zeros(self.problem.slots)
         lonely[0] = trade_wh
         expected = np.array([trade_wh, *self._bids[1:]], dtype=float)
-        return min(self._cost(lonely, prices), self._cost(expected, prices))
+        return min(self._cost(trades, prices, self._feeder_micro) for trades in (lonely, expected))
 
     def schedule(self, committed_wh: Sequence[int], prices_micro: Sequence[int] | None = None) -> Plan:
         """Return the plan of the horizon with the trades that are bound.
@@ -185,10 +249,12 @@ class Planner:
         """
         rest = self.problem.slots - len(committed_wh)
         prices = np.array(self._prices if prices_micro is None else prices_micro) / MICRO
-        h = self.problem.slot_h
-        schedule = self._model.with_trades(np.array([*committed_wh, *self._bids[len(committed_wh) :]]) / h)
+        h, feeder = self.problem.slot_h, self._feeder(self._feeder_micro)
+        rho = 0.0 if feeder is None else self._rho
+        expected_w = np.array([*committed_wh, *self._bids[len(committed_wh) :]]) / h
+        schedule = self._model.with_trades(expected_w, feeder, rho)
         if not schedule.deliverable:
-            schedule = self._model.with_trades(np.array([*committed_wh, *([0] * rest)]) / h)
+            schedule = self._model.with_trades(np.array([*committed_wh, *([0] * rest)]) / h, feeder, rho)
         battery = self.problem.battery
         hours = [slot.start_at.astimezone(self._timezone).hour for slot in self._slots]
         return Plan(
@@ -198,4 +264,13 @@ class Planner:
             soc_pct=None if battery is None else 100 * schedule.stored_wh / max(battery.capacity_wh, 1.0),
             price_per_kwh=prices,
             reasons=reasons(self.problem, schedule, hours),
+            gave_way=self._gave_way(schedule),
+        )
+
+    def _gave_way(self, schedule: Schedule) -> tuple[str, ...]:
+        """Return in words what wishes do not get."""
+        things = {thing.name: thing for thing in self.problem.flexible}
+        return tuple(
+            things[name].missed(missing_wh, f"{self._slots[at].end_at.astimezone(self._timezone):%H:%M}")
+            for name, (at, missing_wh) in schedule.gave_way().items()
         )

@@ -1,34 +1,31 @@
-"""The home's linear constraints as sparse matrices, in kW and kWh.
+"""The home's convex program, in kW and kWh: what each column costs, and what physics and the charter ask of it.
 
-The matrices depend on the battery's efficiencies and the number of slots only, so they are built once and remembered;
-what changes from slot to slot are vectors.
+Every flexible thing is a storage with columns charge, discharge and stored. Beside them stand `own` (what the home uses
+that neighbours do not bring), `export`, `curtailed` (sun turned down, only where that can help), and on an island
+`shed` and `shed_critical`. Everything else follows from these:
 
-Columns come in blocks of n slots: charge, discharge, stored (these three only with a battery), import, export, and one
-`free` block: the trade q in the negotiating program, the undeliverable part of fixed trades in the fixed one.
+    trade       q = load + sum of charge - own                          (given, and `own` left out, when it is fixed)
+    grid        import - export = g = load - pv + curtailed + sum of (charge - discharge) - q
+    import      g + export >= 0
+    no resale   own >= 0,   q >= -(pv - curtailed + sum of discharge)
+    dynamics    stored[t] = keeps * stored[t-1] + h * eta_c * charge - h / eta_d * discharge - drawn
+    connection  |load - pv + curtailed + sum of (charge - discharge)| <= limit
+    island      g = shed + shed_critical, no export and no import: q follows from the rest
 
-    balance     import - export + discharge - charge (+ q)  =  load - pv (- fixed q)
-    dynamics    stored[t] - stored[t-1] - h * eta_c * charge + h / eta_d * discharge  =  0
-    no resale   q >= -(pv + discharge),   q <= load + charge
-    connection  |load - pv + charge - discharge| <= limit
-
-With surprises, the first slot's trade is fixed before its load and sun are known, and battery and grid answer to each
-case: five columns per case after the blocks (charge, discharge, stored, import, export), whose means the first slot's
-columns are. From the second slot on the plan goes on from the mean. A trade is then worth what it is worth on average,
-not what it would be worth if the forecast were true: a home that might not need the energy does not buy it at its own
+A fixed trade that the home could only serve by reselling grid energy leaves its rest in `short`; on an island energy
+that nobody can deliver or take is `short` or `surplus`. Wishes give way by `missing`. All three cost more than any
 tariff.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
-from scipy import sparse
 
-from agent.planning.problem import Floats, HomeProblem
-
-Column = Literal["charge", "discharge", "stored", "import", "export", "free"]
-Matrix = sparse.csc_array
+from agent.planning.draft import Block, Draft, Matrix, Row, Sides, Slots, Term, matrix_of, transposed
+from agent.planning.problem import Floats, HomeProblem, Storage, power_limits_w
+from agent.planning.surprises import add_cases
 
 TIE_BREAK_PER_KWH = 2e-4
 """Cost of charging in the first slot or discharging in the last one; falls to nothing at the other end.
@@ -38,185 +35,296 @@ together stay below half of a 0.001 price step.
 """
 
 SPREAD_MIN_PER_KWH = 1e-4
-"""Importing counts at least this much more than exporting, so that equal prices do not leave both undetermined."""
+"""Importing counts at least this much more than exporting, so that equal prices do not leave both undetermined. Sun is
+turned down only for at least this much."""
+
+_LEAST_KW = 1e-6
+"""Stands for a load of nothing where something is divided by the load."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Program:
-    """minimise cost.x subject to A x = b, low <= G x <= high, x_low <= x <= x_high.
+    """minimise cost.x + bend/2.x^2 subject to A x = b, low <= G x <= high, x_low <= x <= x_high.
 
-    `balance` says how the balance rows hang on a fixed trade: they equal `b[:n]`, minus the trade.
+    Args:
+        tie_break: The part of `cost` that only decides between equal plans.
+        constant: What the cost has beyond cost.x, in currency.
+        a_rows: The rows of A by blocks.
+        g_rows: The rows of G by blocks.
+        equal: Right-hand side of A, and how it hangs on a fixed trade.
+        between: Right-hand sides of G, likewise.
+        trade: q = trade x + trade_kw; no rows when the trade is fixed.
+        grid: g = grid x + grid_kw (minus a fixed trade); no rows on an island.
     """
 
-    columns: tuple[Column, ...]
     slots: int
+    columns: tuple[Block, ...]
     cost: Floats
-    a: Matrix
-    b: Floats
-    g: Matrix | None
-    low: Floats
-    high: Floats
+    tie_break: Floats
+    constant: float
+    bend: Floats
+    a_rows: tuple[Row, ...]
+    g_rows: tuple[Row, ...]
+    equal: Sides
+    between: Sides
     x_low: Floats
     x_high: Floats
-    cases: int = 0
-    """Surprises of the first slot; their balance rows are the last `cases` rows of A."""
+    trade_rows: tuple[Row, ...]
+    trade_kw: Floats
+    grid_rows: tuple[Row, ...]
+    grid_kw: Floats
 
-    def trade_rhs(self, trade_kw: Floats) -> Floats:
-        """Return the right-hand side of A x = b with fixed trades."""
-        b = self.b.copy()
-        b[: self.slots] -= trade_kw
-        if self.cases:
-            b[0] += trade_kw[0]  # the first row says what its import is the mean of
-            b[-self.cases :] -= trade_kw[0]
-        return b
+    @cached_property
+    def a(self) -> Matrix:
+        return matrix_of(self.columns, self.a_rows)
 
-    def span(self, column: Column) -> slice:
-        """Return where a block of columns lies in x."""
-        at = self.columns.index(column) * self.slots
-        return slice(at, at + self.slots)
+    @cached_property
+    def g(self) -> Matrix:
+        return matrix_of(self.columns, self.g_rows)
 
-    def part(self, x: Floats, column: Column) -> Floats:
-        """Return one block of x, or zeros when the home has no such column."""
-        return x[self.span(column)] if column in self.columns else np.zeros(self.slots)
+    @cached_property
+    def trade(self) -> Matrix:
+        return matrix_of(self.columns, self.trade_rows)
 
+    @cached_property
+    def grid(self) -> Matrix:
+        return matrix_of(self.columns, self.grid_rows)
 
-def columns_of(problem: HomeProblem) -> tuple[Column, ...]:
-    """Return the blocks of variables this home has."""
-    battery: tuple[Column, ...] = () if problem.battery is None else ("charge", "discharge", "stored")
-    return (*battery, "import", "export", "free")
+    @cached_property
+    def trade_transposed(self) -> Matrix:
+        return transposed(self.columns, self.trade_rows)
 
+    @cached_property
+    def grid_transposed(self) -> Matrix:
+        return transposed(self.columns, self.grid_rows)
 
-Rows = tuple[tuple[tuple[Column, float | Literal["step"]], ...], ...]
-"""Block rows: what multiple of the identity, or the step from slot to slot, stands under which column."""
+    @cached_property
+    def names(self) -> dict[str, tuple[slice, Slots]]:
+        """Where each block of columns lies in x, and of which slots it is."""
+        found, start = {}, 0
+        for name, slots in self.columns:
+            found[name] = (slice(start, start + len(slots)), slots)
+            start += len(slots)
+        return found
 
+    def span(self, name: str) -> slice:
+        """Return where a block of columns lies in x.
 
-@lru_cache(maxsize=64)
-def block_matrix(columns: tuple[Column, ...], n: int, rows: Rows) -> Matrix:
-    """Return the matrix of these block rows."""
-    step = sparse.csc_array(sparse.eye_array(n) - sparse.eye_array(n, k=-1))
-    named = [{column: step if what == "step" else what for column, what in row} for row in rows]
-    blocks = [[row.get(column, 0.0) for column in columns] for row in named]
-    dense = [[w * sparse.eye_array(n) if isinstance(w, float) else w for w in row] for row in blocks]
-    matrix = sparse.csc_array(sparse.block_array(dense))
-    matrix.eliminate_zeros()
-    return matrix
+        Raises:
+            KeyError: If the home has no such block.
+        """
+        return self.names[name][0]
 
-
-def tariff_cost(problem: HomeProblem, columns: tuple[Column, ...]) -> Floats:
-    """Return the true cost per kW of every column: tariff and wear, minus the value of what is left at the end."""
-    h, n = problem.slot_h, problem.slots
-    wear = np.full(n, h * problem.wear_per_kwh / 2)
-    left = np.zeros(n)
-    if problem.battery is not None:
-        left[-1] = -problem.terminal_per_kwh * problem.battery.efficiency_discharge
-    parts: dict[Column, Floats] = {
-        "charge": wear,
-        "discharge": wear,
-        "stored": left,
-        "import": h * problem.import_per_kwh,
-        "export": -h * problem.export_per_kwh,
-        "free": np.zeros(n),
-    }
-    return np.concatenate([parts[column] for column in columns])
+    def part(self, x: Floats, name: str) -> Floats:
+        """Return one block of x for all slots, 0 where it has no column; shape (n,)."""
+        whole = np.zeros(self.slots)
+        if name in self.names:
+            span, slots = self.names[name]
+            whole[list(slots)] = x[span]
+        return whole
 
 
-def _tie_break(problem: HomeProblem, columns: tuple[Column, ...]) -> Floats:
-    h, n = problem.slot_h, problem.slots
-    late = np.arange(n) / n
-    spread = problem.import_per_kwh - problem.export_per_kwh
-    parts: dict[Column, Floats] = {
-        "charge": h * TIE_BREAK_PER_KWH * (1 - late),
-        "discharge": h * TIE_BREAK_PER_KWH * late,
-        "import": h * np.maximum(SPREAD_MIN_PER_KWH - spread, 0.0),
-    }
-    return np.concatenate([parts.get(column, np.zeros(n)) for column in columns])
+def dearest_per_kwh(problem: HomeProblem) -> float:
+    """Return a price that no tariff, and no value of served load, comes near."""
+    top = float(np.abs(problem.import_per_kwh).max())
+    return 1 + 3 * max(top, problem.island.critical_per_kwh[1] if problem.island else 0.0)
 
 
-def _bounds(problem: HomeProblem, columns: tuple[Column, ...], *, fixed: bool) -> tuple[Floats, Floats]:
-    n, battery = problem.slots, problem.battery
-    inf = float("inf")
-    load_kw, pv_kw = problem.load_w / 1000, problem.pv_w / 1000
-    free = (np.zeros(n), np.full(n, inf)) if fixed else (np.full(n, -inf), np.full(n, inf))
-    if battery is None and not fixed:
-        free = (-pv_kw, load_kw)
-    parts: dict[Column, tuple[Floats, Floats]] = {
-        "import": (np.zeros(n), np.full(n, inf)),
-        "export": (np.zeros(n), np.full(n, inf)),
-        "free": free,
-    }
-    if battery is not None:
-        parts["charge"] = (np.zeros(n), np.full(n, battery.charge_max_w / 1000))
-        parts["discharge"] = (np.zeros(n), np.full(n, battery.discharge_max_w / 1000))
-        parts["stored"] = (np.full(n, problem.floor_wh / 1000), np.full(n, battery.capacity_wh / 1000))
-    return np.concatenate([parts[c][0] for c in columns]), np.concatenate([parts[c][1] for c in columns])
+def wish_per_kwh(problem: HomeProblem) -> float:
+    """Return what a kWh counts that a wish does not get: more than any tariff, on an island less than any load."""
+    return problem.island.normal_per_kwh[0] / 2 if problem.island else dearest_per_kwh(problem)
 
 
-def equality_rows(problem: HomeProblem, *, fixed: bool) -> Rows:
-    """Return the block rows of A: the balance, and with a battery its dynamics."""
-    h, battery = problem.slot_h, problem.battery
-    balance: dict[Column, float | Literal["step"]] = {"import": 1.0, "export": -1.0, "discharge": 1.0, "charge": -1.0}
-    if not fixed:
-        balance["free"] = 1.0
-    if battery is None:
-        return (tuple(balance.items()),)
-    dynamics: dict[Column, float | Literal["step"]] = {
-        "stored": "step",
-        "charge": -h * battery.efficiency_charge,
-        "discharge": h / battery.efficiency_discharge,
-    }
-    return tuple(balance.items()), tuple(dynamics.items())
+def build(problem: HomeProblem, *, fixed: bool, feeder: bool = False) -> Program:
+    """Assemble a home's program.
+
+    Args:
+        fixed: For given trades; else the trades are variables.
+        feeder: Whether the grid may carry a further price, so that turning the sun down can help anywhere.
+    """
+    draft, storages = Draft(), problem.storages()
+    for storage in storages:
+        _add_storage(draft, problem, storage)
+    charge = [Term(f"charge {s.name}") for s in storages]
+    discharge = [Term(f"discharge {s.name}", -1.0) for s in storages if s.gives]
+    curtailable = _add_curtailment(draft, problem, feeder=feeder)
+    curtailed = [Term("curtailed")] if curtailable else []
+    if np.isfinite(problem.connection_max_w):
+        _limit_connection(draft, problem, storages, [*charge, *discharge, *curtailed], curtailable)
+    if problem.island is not None:
+        return _island(draft, problem, [*charge, *discharge, *curtailed], fixed=fixed)
+    return _on_grid(draft, problem, storages, charge, [*discharge, *curtailed], fixed=fixed)
 
 
-def _equalities(problem: HomeProblem, columns: tuple[Column, ...], *, fixed: bool) -> tuple[Matrix, Floats]:
-    n = problem.slots
-    a = block_matrix(columns, n, equality_rows(problem, fixed=fixed))
+def _add_storage(draft: Draft, problem: HomeProblem, storage: Storage) -> None:
+    """Add a storage's columns, its dynamics and its wishes."""
+    h, n, name, there = problem.slot_h, problem.slots, storage.name, storage.slots
+    late, wear = np.array(there) / n, h * storage.wear_per_kwh
+    left = np.zeros(len(there))
+    left[-1] = -storage.left_per_kwh
+    low_wh, wishes = storage.bounds_wh()
+    draft.column(
+        f"charge {name}", there, high=storage.charge_max_w / 1000, cost=wear, tie=h * TIE_BREAK_PER_KWH * (1 - late)
+    )
+    if storage.gives:
+        draft.column(
+            f"discharge {name}", there, high=storage.discharge_max_w / 1000, cost=wear, tie=h * TIE_BREAK_PER_KWH * late
+        )
+    draft.column(f"stored {name}", there, low=low_wh / 1000, high=storage.ceiling_wh / 1000, cost=left)
+    step = [
+        Term(f"stored {name}"),
+        Term(f"stored {name}", -storage.keeps, at="before"),
+        Term(f"charge {name}", -h * storage.efficiency_charge),
+    ]
+    if storage.gives:
+        step.append(Term(f"discharge {name}", h / storage.efficiency_discharge))
+    begun_kwh = -storage.drawn_wh / 1000
+    begun_kwh[0] += storage.keeps * storage.start_wh / 1000
+    draft.equals(there, step, begun_kwh)
+    if wishes and storage.wish_wh is not None:
+        wanted = tuple(there[i] for i in wishes)
+        draft.column(f"missing {name}", wanted, cost=wish_per_kwh(problem))
+        draft.lies_between(
+            wanted, [Term(f"stored {name}"), Term(f"missing {name}")], storage.wish_wh[list(wishes)] / 1000
+        )
+
+
+def _add_curtailment(draft: Draft, problem: HomeProblem, *, feeder: bool) -> tuple[int, ...]:
+    """Add a column for turning the sun down in the slots in which that can help; return these slots."""
+    surplus_w = problem.pv_w - problem.load_w
+    helps = (problem.export_per_kwh < 0) | (surplus_w > problem.connection_max_w)
+    if feeder or problem.island is not None:
+        helps = np.ones(problem.slots, dtype=bool)
+    slots = tuple(int(t) for t in np.flatnonzero(helps & (problem.pv_w > 0)))
+    if slots:
+        pv_kw = problem.pv_w[list(slots)] / 1000
+        draft.column("curtailed", slots, high=pv_kw, tie=problem.slot_h * SPREAD_MIN_PER_KWH)
+    return slots
+
+
+def _limit_connection(
+    draft: Draft,
+    problem: HomeProblem,
+    storages: Sequence[Storage],
+    through: list[Term],
+    curtailable: tuple[int, ...],
+) -> None:
+    """Bound what goes through the grid connection, trades included, where the limit can bind at all."""
+    net_kw, limit_kw = (problem.load_w - problem.pv_w) / 1000, problem.connection_max_w / 1000
+    lowest, highest = -limit_kw - net_kw, np.maximum(limit_kw - net_kw, 0.0)
+    idle = np.minimum(lowest, 0.0)  # an idle battery is always allowed
+    idle[list(curtailable)] = lowest[list(curtailable)]
+    charge_w, discharge_w = power_limits_w(storages, problem.slots)
+    if through and ((idle > -discharge_w / 1000).any() or (highest < charge_w / 1000).any()):
+        draft.lies_between(range(problem.slots), through, idle, highest)
+
+
+def _island(draft: Draft, problem: HomeProblem, through: list[Term], *, fixed: bool) -> Program:
+    """Finish a program without a grid: what storages, sun and trades leave open stays unserved."""
+    island, h, every = problem.island, problem.slot_h, range(problem.slots)
+    assert island is not None
+    critical_kw = problem.critical_w / 1000
+    normal_kw = problem.load_w / 1000 - critical_kw
+    tiers = (("shed", normal_kw, island.normal_per_kwh), ("shed critical", critical_kw, island.critical_per_kwh))
+    for name, load_kw, (first, last) in tiers:
+        bend = h * (last - first) / np.maximum(load_kw, _LEAST_KW)
+        draft.column(name, every, high=load_kw, cost=h * first, bend=bend)
+    open_terms = [*through, Term("shed", -1.0), Term("shed critical", -1.0)]
     net_kw = (problem.load_w - problem.pv_w) / 1000
-    if problem.battery is None:
-        return a, net_kw
-    start = np.zeros(n)
-    start[0] = problem.start_wh / 1000
-    return a, np.concatenate([net_kw, start])
+    if not fixed:
+        return _finished(draft, problem, trade=((every, tuple(open_terms)),), trade_kw=net_kw)
+    for name, sign in (("short", -1.0), ("surplus", 1.0)):
+        draft.column(name, every, cost=2 * h * dearest_per_kwh(problem))
+        open_terms.append(Term(name, sign))
+    draft.equals(every, open_terms, -net_kw, trade=1.0)
+    return _finished(draft, problem)
 
 
-def _inequalities(
-    problem: HomeProblem, columns: tuple[Column, ...], *, fixed: bool
-) -> tuple[Matrix | None, Floats, Floats]:
-    """Return no resale, then the connection limit where it can bind at all."""
-    n, battery = problem.slots, problem.battery
-    inf = np.full(n, np.inf)
+def _on_grid(
+    draft: Draft,
+    problem: HomeProblem,
+    storages: Sequence[Storage],
+    charge: list[Term],
+    given: list[Term],
+    *,
+    fixed: bool,
+) -> Program:
+    """Finish a program with a grid. `given`: discharge and curtailment, negative where they add energy."""
+    n, h, every = problem.slots, problem.slot_h, range(problem.slots)
     load_kw, pv_kw = problem.load_w / 1000, problem.pv_w / 1000
-    rows: list[dict[Column, float | Literal["step"]]] = []
-    low: list[Floats] = []
-    high: list[Floats] = []
-    if fixed:  # with q given: discharge + short >= -(pv + q), charge + short >= q - load; here for q = 0
-        rows += [{"discharge": 1.0, "free": 1.0}, {"charge": 1.0, "free": 1.0}]
-        low += [-pv_kw, -load_kw]
-        high += [inf, inf]
-    elif battery is not None:
-        rows += [{"free": 1.0, "discharge": 1.0}, {"free": 1.0, "charge": -1.0}]
-        low += [-pv_kw, -inf]
-        high += [inf, load_kw]
-    if battery is not None:
-        net_kw, limit_kw = load_kw - pv_kw, problem.connection_max_w / 1000
-        lowest = np.minimum(-limit_kw - net_kw, 0.0)  # an idle battery is always allowed
-        highest = np.maximum(limit_kw - net_kw, 0.0)
-        if lowest.max() > -battery.discharge_max_w / 1000 or highest.min() < battery.charge_max_w / 1000:
-            rows.append({"charge": 1.0, "discharge": -1.0})
-            low.append(lowest)
-            high.append(highest)
-    if not rows:
-        return None, np.zeros(0), np.zeros(0)
-    matrix = block_matrix(columns, n, tuple(tuple(row.items()) for row in rows))
-    return matrix, np.concatenate(low), np.concatenate(high)
+    if fixed:
+        draft.column("short", every, cost=2 * h * dearest_per_kwh(problem))
+        short = [Term("short")]
+        draft.lies_between(every, [*charge, *short], -load_kw, trade=1.0)
+        draft.lies_between(every, [*_negative(given), *short], -pv_kw, trade=-1.0)
+        grid, grid_kw, sign = [*charge, *given], load_kw - pv_kw, -1.0
+        trade: tuple[Row, ...] = ()
+    else:
+        draft.column("own", every)
+        bought = [*charge, Term("own", -1.0)]
+        draft.lies_between(every, [*bought, *_negative(given)], -pv_kw - load_kw)
+        grid, grid_kw, sign = [Term("own"), *given], -pv_kw, 0.0
+        trade = ((every, tuple(bought)),)
+    first = 1 if problem.surprises else 0
+    certain = range(first, n)
+    spread = (problem.import_per_kwh - problem.export_per_kwh)[first:]
+    if certain:
+        tie = h * np.maximum(SPREAD_MIN_PER_KWH - spread, 0.0)
+        draft.column("export", certain, cost=h * spread, tie=tie)
+        draft.lies_between(certain, [*grid, Term("export")], -grid_kw[first:], trade=-sign)
+    price = h * problem.import_per_kwh
+    if problem.surprises:  # all of the first slot's grid counts as exported; the cases pay for what they import
+        price[0] = h * problem.export_per_kwh[0]
+        battery = storages[0] if problem.battery is not None else None
+        add_cases(draft, problem, battery, grid, float(grid_kw[0]), trade=sign)
+    return _finished(
+        draft,
+        problem,
+        trade=trade,
+        trade_kw=load_kw,
+        grid=((every, tuple(grid)),),
+        grid_kw=grid_kw,
+        price=price,
+    )
 
 
-def build(problem: HomeProblem, *, fixed: bool) -> Program:
-    """Assemble a home's program; `fixed` for given trades (initially 0), else the trades are variables."""
-    columns = columns_of(problem)
-    a, b = _equalities(problem, columns, fixed=fixed)
-    g, low, high = _inequalities(problem, columns, fixed=fixed)
-    x_low, x_high = _bounds(problem, columns, fixed=fixed)
-    cost = tariff_cost(problem, columns) + _tie_break(problem, columns)
+def _negative(terms: list[Term]) -> list[Term]:
+    return [Term(term.column, -term.factor) for term in terms]
+
+
+def _finished(
+    draft: Draft,
+    problem: HomeProblem,
+    *,
+    trade: tuple[Row, ...] = (),
+    trade_kw: Floats | None = None,
+    grid: tuple[Row, ...] = (),
+    grid_kw: Floats | None = None,
+    price: Floats | None = None,
+) -> Program:
+    """Return the program of a draft. `price`: of the grid, in currency per kW of a slot."""
+    nothing = np.zeros(problem.slots)
+    columns, tie_break = tuple(draft.columns), np.concatenate(draft.tie)
+    cost = np.concatenate(draft.cost) + tie_break
+    constant = 0.0
+    if grid and grid_kw is not None and price is not None:
+        cost = cost + transposed(columns, grid) @ price
+        constant = float(price @ grid_kw)
     return Program(
-        columns=columns, slots=problem.slots, cost=cost, a=a, b=b, g=g, low=low, high=high, x_low=x_low, x_high=x_high
+        slots=problem.slots,
+        columns=columns,
+        cost=cost,
+        tie_break=tie_break,
+        constant=constant,
+        bend=np.concatenate(draft.bend),
+        a_rows=tuple(draft.equal.rows),
+        g_rows=tuple(draft.between.rows),
+        equal=draft.equal.sides(),
+        between=draft.between.sides(),
+        x_low=np.concatenate(draft.low),
+        x_high=np.concatenate(draft.high),
+        trade_rows=trade,
+        trade_kw=nothing if trade_kw is None else trade_kw,
+        grid_rows=grid,
+        grid_kw=nothing if grid_kw is None else grid_kw,
     )

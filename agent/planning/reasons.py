@@ -30,6 +30,11 @@ class _Moment:
     holding: bool
     later: str | None
     later_dearer: bool
+    island: bool
+    unserved: bool
+    critical_unserved: bool
+    turned_down: str | None
+    running: str | None
 
 
 def part_of_day(hour: int) -> str:
@@ -70,10 +75,48 @@ def _moment(problem: HomeProblem, schedule: Schedule, local_hours: Sequence[int]
         later=None if use is None else part_of_day(local_hours[use]),
         later_dearer=use is not None
         and bool(problem.import_per_kwh[use:].max() > problem.import_per_kwh[t] + _DEARER_PER_KWH),
+        island=problem.island is not None,
+        unserved=bool(schedule.unserved_w[t] > _NOTICEABLE_W),
+        critical_unserved=bool(schedule.critical_unserved_w[t] > _NOTICEABLE_W),
+        turned_down=_why_turned_down(problem, schedule, t),
+        running=" and ".join(flow.name for flow in schedule.flexible if flow.charge_w[t] > _NOTICEABLE_W) or None,
     )
 
 
+def _why_turned_down(problem: HomeProblem, schedule: Schedule, t: int) -> str | None:
+    if schedule.curtailed_w[t] <= _NOTICEABLE_W:
+        return None
+    if problem.island is not None:
+        return "nobody can use or store it"
+    if problem.export_per_kwh[t] < 0:
+        return "the grid would charge for it"
+    return "the connection is full"
+
+
 def _words(m: _Moment) -> str:
+    if m.unserved:
+        return _words_unserved(m)
+    words = _words_of_running(m) if m.running and not (m.charging or m.discharging) else _words_of_battery(m)
+    if m.running and (m.charging or m.discharging):
+        words += f"; {m.running} takes its part now"
+    return words if m.turned_down is None else f"{words}; sun turned down: {m.turned_down}"
+
+
+def _words_unserved(m: _Moment) -> str:
+    if m.critical_unserved:
+        return "no grid: the energy does not even suffice for the critical load"
+    return "no grid: part of the load goes without, in the same share in every home"
+
+
+def _words_of_running(m: _Moment) -> str:
+    if m.buying:
+        return f"{m.running} takes neighbours' energy"
+    if m.sun_to_spare and not m.importing:
+        return f"{m.running} takes the sun to spare"
+    return f"{m.running} takes grid energy while it is cheapest" if m.importing else f"{m.running} takes its part now"
+
+
+def _words_of_battery(m: _Moment) -> str:
     if m.charging:
         return _words_charging(m)
     if m.discharging:
@@ -97,6 +140,8 @@ def _words_charging(m: _Moment) -> str:
 def _words_discharging(m: _Moment) -> str:
     if m.selling:
         return "selling to neighbours from the battery: they pay more than it will be worth later"
+    if m.island:
+        return "no grid: the home runs on its battery"
     if m.buying:
         return "using the battery and neighbours' energy: cheaper than the grid"
     if m.exporting:
@@ -105,6 +150,8 @@ def _words_discharging(m: _Moment) -> str:
 
 
 def _words_idle(m: _Moment) -> str:
+    if m.island:
+        return "no grid: the home runs on neighbours' energy" if m.buying else "no grid: the home runs on its own"
     if m.buying:
         return "buying from neighbours: cheaper than the grid"
     if m.selling:

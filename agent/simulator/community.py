@@ -13,14 +13,19 @@ from pydantic import Field, field_validator, model_validator
 from agent.simulator.profile import HistoryRow
 from agent.simulator.settings import BatterySettings, Section, known_zone
 from agent.simulator.trace import Trace, read_trace
+from agent.simulator.wishes import NO_WISHES, Wishes
 from coordinator.errors import ConfigError
 from coordinator.toml_file import read_toml
 
 FILE = "community.toml"
 
 
-class HomeEntry(Section):
-    """One `[[homes]]` of community.toml; files are named relative to the folder."""
+class HomeEntry(Wishes):
+    """One `[[homes]]` of community.toml; files are named relative to the folder.
+
+    Cars, loads that can wait and tanks are optional lists `vehicles`, `shiftables` and `tanks`, see
+    `agent.simulator.wishes`; the trace's load does not contain them.
+    """
 
     name: str = Field(min_length=1, max_length=32)
     trace: Path
@@ -73,6 +78,7 @@ class CommunityHome:
     battery: BatterySettings | None
     pv_kwp: float | None
     fuse_a: float | None
+    wishes: Wishes = NO_WISHES
 
     @property
     def load_w(self) -> NDArray[np.float64]:
@@ -143,6 +149,7 @@ def load_community(folder: Path) -> Community:
                 battery=home.battery,
                 pv_kwp=home.pv_kwp,
                 fuse_a=home.fuse_a,
+                wishes=Wishes(vehicles=home.vehicles, shiftables=home.shiftables, tanks=home.tanks),
             )
             for home, trace in zip(file.homes, traces, strict=True)
         ),

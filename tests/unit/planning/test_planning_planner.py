@@ -162,3 +162,55 @@ def test_reason_of_night_charging_names_the_cheap_grid() -> None:
 )
 def test_parts_of_the_day_read_as_people_say_them(hour: int, words: str) -> None:
     assert part_of_day(hour) == words
+
+
+# With a feeder limit, prices and bids are twice as long
+
+
+def feeder_home(**more: object) -> Planner:
+    return planner(np.full(24, 1500.0), battery=BATTERY, stored_wh=3000.0, **more)  # type: ignore[arg-type]
+
+
+def test_second_half_of_a_bid_is_what_is_exchanged_with_the_grid() -> None:
+    home = feeder_home()
+    prices = home.opening_prices()
+    bids = home.bid([*prices, *[0] * 24], [0.0] * 48)
+    assert len(bids) == 48
+    assert all(type(e) is int for e in bids)
+    plan = home.schedule(bids[:24]).schedule
+    np.testing.assert_allclose(plan.grid_w, bids[24:], atol=30)
+
+
+def test_feeder_price_keeps_imports_out_of_the_slots_it_is_asked_for() -> None:
+    home = feeder_home()
+    prices = home.opening_prices()
+    free = home.bid([*prices, *[0] * 24], [0.0] * 48)[24:]
+    dear = home.bid([*prices, *[400_000] * 3, *[0] * 21], [0.0] * 48)[24:]
+    assert sum(dear[:3]) < sum(free[:3]) - 1000
+    plan = home.schedule([]).schedule
+    assert plan.import_w[:3].sum() < 100
+
+
+def test_feeder_price_counts_as_part_of_the_tariff_when_a_trade_is_judged() -> None:
+    home = planner(battery=None)  # imports at 0.28
+    assert home.keep(400, 300_000) == 0
+    home.bid([*home.opening_prices(), 50_000, *[0] * 23], [0.0] * 48)
+    assert home.keep(400, 300_000) == 400
+    assert home.keep(400, 330_001) == 0
+    sunny = planner(pv_w=3000.0, battery=None)  # exports at 0.06
+    sunny.bid([*sunny.opening_prices(), -50_000, *[0] * 23], [0.0] * 48)
+    assert sunny.keep(-400, 20_000) == -400
+
+
+def test_gain_takes_the_feeder_prices_behind_the_prices_or_those_of_the_last_bid() -> None:
+    home = planner(battery=None)
+    trades, prices, feeder = [500] + [0] * 23, [200_000] * 24, [100_000] + [0] * 23
+    assert home.gain(trades, [*prices, *feeder]) == pytest.approx(0.5 * (0.28 + 0.10 - 0.20), abs=1e-4)
+    assert home.gain(trades, prices) == pytest.approx(0.5 * (0.28 - 0.20), abs=1e-4)
+    home.bid([*prices, *feeder], [0.0] * 48)
+    assert home.gain(trades, prices) == pytest.approx(0.5 * (0.28 + 0.10 - 0.20), abs=1e-4)
+
+
+def test_vectors_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="30 prices and 30 anchors for a horizon of 24"):
+        planner().bid([0] * 30, [0.0] * 30)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agent.planning.home_model import HomeModel
 from agent.planning.problem import Battery, Floats, HomeProblem
-from agent.planning.surprises import build_uncertain, surprises_of
+from agent.planning.program import build
+from agent.planning.surprises import surprises_of
 
 IMPORT, EXPORT, RHO = 0.30, 0.06, 150e-6
 BATTERY = Battery(capacity_wh=6000, charge_max_w=3000, discharge_max_w=2500, reserve_wh=500)
@@ -120,23 +121,22 @@ def test_what_the_slots_columns_say_is_the_mean_of_feasible_cases(
     model = HomeModel(home)
     plan = model.with_trades(trade(first_w))
     assert plan.solved
-    solver: Any = model._fixed
-    x, program = np.array(solver._solver.result.x), solver.program
-    assert program.cases == len(cases)
-    names = ("import", "export", "charge", "discharge", "stored") if with_battery else ("import", "export")
-    first = program.cost.size - len(names) * len(cases)
-    of = {name: x[first + i * len(cases) :][: len(cases)] for i, name in enumerate(names)}
-    shares = np.array([share for share, _ in home.surprises])
+    solver = model._fixed[0.0, False]
+    x, program = solver.x, solver.program
+    shares, zero = np.array([share for share, _ in home.surprises]), np.zeros(len(cases))
+    imported = x[program.span("import of case")]
+    charge, discharge = (
+        x[program.span(f"{name} of case")] if with_battery else zero for name in ("charge", "discharge")
+    )
     net_kw = (home.load_w[0] - home.pv_w[0] + np.array([w for _, w in home.surprises]) - first_w) / 1000
-    zero = np.zeros(len(cases))
-    charge, discharge = of.get("charge", zero), of.get("discharge", zero)
-    assert of["import"] - of["export"] + discharge - charge == pytest.approx(net_kw, abs=1e-4)
-    for name in names[:4]:
-        assert shares @ of[name] == pytest.approx(x[program.span(name)][0], abs=1e-4)
-        assert of[name].min() > -1e-5
+    exported = imported - (net_kw + charge - discharge)
+    assert min(imported.min(), exported.min(), charge.min(), discharge.min()) > -1e-5
+    assert 1000 * shares @ imported == pytest.approx(plan.import_w[0], abs=0.1)
+    assert 1000 * shares @ exported == pytest.approx(plan.export_w[0], abs=0.1)
     if with_battery:
+        for name, case in (("charge", charge), ("discharge", discharge)):
+            assert shares @ case == pytest.approx(x[program.span(f"{name} battery")][0], abs=1e-4)
         stored = (3000 + (0.95 * charge - discharge / 0.95) * 1000) / 1000
-        assert of["stored"] == pytest.approx(stored, abs=1e-4)
         assert 0.5 - 1e-4 <= stored.min() <= stored.max() <= 6 + 1e-4
         assert charge.max() <= 3 + 1e-5
         assert discharge.max() <= 2.5 + 1e-5
@@ -145,14 +145,12 @@ def test_what_the_slots_columns_say_is_the_mean_of_feasible_cases(
 
 @pytest.mark.parametrize("battery", [None, BATTERY])
 @pytest.mark.parametrize("fixed", [True, False])
-def test_without_surprises_the_program_is_the_plain_one(battery: Battery | None, fixed: bool) -> None:
-    assert build_uncertain(problem(battery, ()), fixed=fixed).cases == 0
-    grown = build_uncertain(problem(battery), fixed=fixed)
-    plain = build_uncertain(problem(battery, ()), fixed=fixed)
-    columns = len(THREE) * (5 if battery else 2)
-    assert grown.cost.size - plain.cost.size == columns
-    assert grown.a.shape[1] == grown.cost.size == grown.x_low.size == grown.x_high.size
-    assert grown.a.shape[0] == grown.b.size
+def test_only_surprises_add_cases_to_the_program(battery: Battery | None, fixed: bool) -> None:
+    grown, plain = (build(problem(battery, cases), fixed=fixed) for cases in (THREE, ()))
+    assert not [name for name in plain.names if name.endswith("of case")]
+    assert grown.cost.size - plain.cost.size == len(THREE) * (3 if battery else 1) - 1  # no export in slot 0
+    assert grown.a.shape == (grown.equal.low.size, grown.cost.size)
+    assert grown.g.shape == (grown.between.low.size, grown.cost.size)
 
 
 def test_shares_and_means_of_surprises_are_put_right() -> None:

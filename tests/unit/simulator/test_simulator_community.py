@@ -31,6 +31,17 @@ trace = "homes/sunny.csv.gz"
 pv_kwp = 4.0
 fuse_a = 35
 battery = { capacity_kwh = 6.4, charge_kw = 5.0, discharge_kw = 4.0, round_trip_efficiency = 0.81 }
+shiftables = [{ name = "laundry", energy_kwh = 2, power_kw = 2, from = "09:00", to = "17:00" }]
+tanks = [{ name = "hot water", litres = 200, heater_kw = 2, lowest_c = 45, highest_c = 60 }]
+
+[[homes.vehicles]]
+name = "car"
+capacity_kwh = 40
+charge_kw = 11
+arrives = "18:00"
+leaves = "07:00"
+arrives_with_kwh = 15
+needed_kwh = 25
 
 [[homes]]
 name = "plain"
@@ -65,6 +76,9 @@ def test_a_folder_gives_every_home_on_one_grid_with_gaps_as_nan(folder: Path) ->
     np.testing.assert_array_equal(plain.load_w, [math.nan, 7, 8, math.nan])
     assert (sunny.has_pv, plain.has_pv) == (True, False)
     assert (sunny.pv_kwp, sunny.fuse_a, plain.battery) == (4.0, 35, None)
+    assert [len(things) for things in (sunny.wishes.vehicles, sunny.wishes.shiftables, sunny.wishes.tanks)] == [1, 1, 1]
+    assert (sunny.wishes.vehicles[0].needed_kwh, sunny.wishes.shiftables[0].deadline) == (25, "17:00")
+    assert plain.wishes.vehicles == ()
     assert sunny.tariff_path == folder / "tariff.csv"
     assert plain.tariff_path == folder / "own.csv"
 
@@ -119,6 +133,13 @@ def remove(name: str) -> Edit:
         (replace("community.toml", "slot_minutes = 60", "slot_minutes = 50"), "slot_minutes: slots must divide a day"),
         (replace("community.toml", '"plain"', '"sunny"'), "two homes are called sunny"),
         (replace("community.toml", 'country = "DE"', "country = DE"), "not valid TOML"),
+        (replace("community.toml", "needed_kwh = 25", "needed_kwh = 45"), "vehicles.0: .*must not exceed capacity_kwh"),
+        (
+            replace("community.toml", "needed_kwh", "need_kwh"),
+            "vehicles.0.need_kwh: unknown key, did you mean needed_kwh",
+        ),
+        (replace("community.toml", '"07:00"', '"7 am"'), "vehicles.0.leaves: write a time of day like 18:00"),
+        (replace("community.toml", '"hot water"', '"laundry"'), "homes.0: two things of the home are called laundry"),
         (replace("community.toml", "0.81", "1.1"), "homes.0.battery.round_trip_efficiency: .*1.1"),
         (replace("homes/plain.csv", "load_w", "load"), "plain.csv, line 1: the header is"),
         (append("2025-01-01T03:00:00Z,9\n"), "plain.csv, line 4: 2 cells"),
