@@ -5,31 +5,34 @@ the study runs the same class on a virtual clock.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Any, Literal
 
 from agent.devices.energy import SlotEnergy
 from agent.devices.reading import HomeReading
-from agent.forecast.forecaster import Forecast, Forecaster
+from agent.forecast.forecaster import LEARN_DAYS, LOOK_BACK_DAYS, Forecast, Forecaster
 from agent.forecast.history import History
+from agent.forecast.weather import Weather
 from agent.planning.planner import Plan, Planner
 from agent.planning.problem import WEAR_PER_KWH, Battery, HomeProblem
 from agent.planning.shadow import Shadow, no_battery, run_battery
 from agent.planning.surprises import surprises_of
 from agent.planning.tariff import Tariff
 from agent.savings import Savings, SlotOutcome
+from agent.simulator.wishes import NO_WISHES, Wishes
+from agent.wishes import flexible_of
 from coordinator.charter import Rules
 from coordinator.contracts import Contract, Status
+from coordinator.household import MeterReading, Preparation
 from coordinator.negotiation import Finished
 from coordinator.settlement import SlotBill, tariff_cost
 from coordinator.slots import Slot
-from coordinator.trader import MeterReading, Preparation
 
 Change = Literal["plan", "market", "settled"]
 
-HISTORY_DAYS = 120
-PREDICT_DAYS = 22
+HISTORY_DAYS = LEARN_DAYS
+PREDICT_DAYS = LOOK_BACK_DAYS
 KEPT_SLOTS = 200
 """Plans and forecasts of so many past slots stay in memory, for settlement and the page."""
 
@@ -44,6 +47,7 @@ class Facts:
     battery: Battery | None
     connection_max_w: float = float("inf")
     wear_per_kwh: float = WEAR_PER_KWH
+    wishes: Wishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,11 @@ class _Metered:
     alone_wh: int
     shadow_wh: float
 
+    @classmethod
+    def load(cls, plain: dict[str, Any]) -> "_Metered":
+        energy = SlotEnergy(**{**plain["energy"], "slot": Slot(**plain["energy"]["slot"])})
+        return cls(**{**plain, "energy": energy})
+
 
 @dataclass(slots=True, kw_only=True)
 class _Slots:
@@ -106,6 +115,7 @@ class TradingHome:
         rows: (slot key, load_wh, pv_wh) of the past, oldest first.
         savings: The bills so far.
         shadow: The home without neighbours; None until the stored energy is first known.
+        unbilled: As `unbilled` returned it before a restart.
         since: Bills count from this slot on.
         until: Bills count before this slot.
         on_change: Told what is new to be shown and kept.
@@ -120,6 +130,7 @@ class TradingHome:
         rows: Sequence[tuple[int, float | None, float | None]] = (),
         savings: Savings | None = None,
         shadow: Shadow | None = None,
+        unbilled: Sequence[dict[str, Any]] = (),
         since: datetime | None = None,
         until: datetime | None = None,
         on_change: Callable[[Change, Slot], None] = lambda change, slot: None,
@@ -130,7 +141,10 @@ class TradingHome:
         )
         self.shadow = shadow
         self._rules = rules
-        self._forecaster = forecaster
+        self.forecaster = forecaster
+        """Replaced by whoever trains a copy of it."""
+        self.weather: Weather | None = None
+        """As forecast for the home's place, where the owner asked for it."""
         self._rows = {key: (key, load, pv) for key, load, pv in rows}
         self._since = since
         self._until = until
@@ -138,7 +152,7 @@ class TradingHome:
         self._stored_wh: float | None = None
         self._start_soc: dict[int, float | None] = {}
         self._soc_end: dict[int, float | None] = {}
-        self._now = _Slots()
+        self._now = _Slots(metered={each.energy.slot.key: each for each in map(_Metered.load, unbilled)})
 
     # What happened
 
@@ -210,12 +224,12 @@ class TradingHome:
 
     def history(self, before: Slot, days: int) -> History:
         """Return the metered slots of the last `days` before `before`."""
-        first = before.key - days * 86400
-        return History.from_rows((row for key, row in self._rows.items() if first <= key < before.key), before.length_s)
+        keys = range(before.key - days * 86400, before.key, before.length_s)
+        return History.from_rows((self._rows[key] for key in keys if key in self._rows), before.length_s)
 
     def learn(self, before: Slot) -> None:
-        """Fit the forecasts to what was metered; takes up to a second, so a shell runs it beside its loop."""
-        self._forecaster.fit(self.history(before, HISTORY_DAYS))
+        """Fit the forecasts to what was metered; a year takes seconds, so a shell trains a copy beside its loop."""
+        self.forecaster.fit(self.history(before, HISTORY_DAYS), self.weather)
 
     # coordinator.trader.Household
 
@@ -225,7 +239,8 @@ class TradingHome:
         return Preparation(bidder=planner, opening_micro=planner.opening_prices())
 
     def _make_planner(self, slot: Slot, now: datetime) -> Planner:
-        forecast = self._forecaster.predict(slot, self._rules.horizon_slots, self.history(slot, PREDICT_DAYS))
+        history = self.history(slot, PREDICT_DAYS)
+        forecast = self.forecaster.predict(slot, self._rules.horizon_slots, history, self.weather)
         planner = Planner(
             first=slot,
             load_w=forecast.load_w,
@@ -237,6 +252,7 @@ class TradingHome:
             timezone=self.facts.timezone,
             connection_max_w=self.facts.connection_max_w,
             wear_per_kwh=self.facts.wear_per_kwh,
+            flexible=flexible_of(self.facts.wishes, slot, self._rules.horizon_slots, self.facts.timezone),
             surprises=surprises_of(
                 forecast.load_band_w[0].tolist(),
                 forecast.pv_band_w[0].tolist(),
@@ -299,7 +315,7 @@ class TradingHome:
 
     def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
         """Close the slot's books: real bill, bill alone, bill without battery."""
-        metered = self._now.metered.get(slot.key)
+        metered = self._now.metered.pop(slot.key, None)
         if metered is None:
             return
         energy = metered.energy
@@ -334,6 +350,10 @@ class TradingHome:
         self._on_change("settled", slot)
 
     # What is known
+
+    def unbilled(self) -> list[dict[str, Any]]:
+        """Return the metered slots whose bill is still to come, as plain JSON values: a restart must not lose them."""
+        return [asdict(metered) for metered in self._now.metered.values()]
 
     def target(self, slot: Slot, now: datetime) -> SlotTarget:
         """Return the slot's target; a slot that was not negotiated gets a plan without neighbours."""

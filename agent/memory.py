@@ -2,22 +2,38 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
 
 from agent.config import HomeConfig
 from agent.devices.energy import SlotEnergy
 from agent.devices.reading import HomeReading
-from agent.forecast.forecaster import Forecaster
+from agent.forecast.evaluation import DayAccuracy, day_accuracy
+from agent.forecast.forecaster import Forecast, Forecaster
+from agent.forecast.weather import WeatherSource
 from agent.household import HISTORY_DAYS, Change, Facts, SlotTarget, TradingHome
 from agent.planning.shadow import Shadow
 from agent.planning.tariff import open_tariff
 from agent.savings import Savings
-from agent.storage.home_store import HomeStore, StoredSlot
+from agent.storage.home_store import HomeStore, Series, StoredSlot
 from coordinator.charter import Rules
 from coordinator.slots import Slot
 
 ISSUED_DAYS = 60
 """Forecasts and plans as issued are kept this long."""
+
+
+def weather_source(config: HomeConfig) -> WeatherSource | None:
+    """Return where the home's weather comes from, if its owner wants it.
+
+    Raises:
+        ConfigError: If the extra `weather` is not installed.
+    """
+    home = config.home
+    if not home.weather or home.latitude is None or home.longitude is None:
+        return None
+    return WeatherSource(home.data_dir / "weather.json", latitude=home.latitude, longitude=home.longitude)
 
 
 class HomeMemory:
@@ -42,6 +58,7 @@ class HomeMemory:
         home, slot_s = config.home, rules.slot_s
         first = self._slot.key - HISTORY_DAYS * 86400
         savings, shadow_wh = self._store.fact("savings"), self._store.shadow_wh()
+        unbilled = json.loads(self._store.fact("unbilled") or "[]")
         return TradingHome(
             Facts(
                 name=home.name,
@@ -50,6 +67,7 @@ class HomeMemory:
                 battery=config.battery.battery() if config.battery else None,
                 connection_max_w=1000 * home.connection_kw if home.connection_kw else float("inf"),
                 wear_per_kwh=config.battery.wear_per_kwh if config.battery else 0.0,
+                wishes=config.wishes,
             ),
             rules,
             Forecaster(
@@ -58,10 +76,14 @@ class HomeMemory:
                 pv_limit_w=None if home.pv_kwp is None else 1000 * home.pv_kwp,
                 fuse_limit_w=1000 * home.connection_kw if home.connection_kw else float("inf"),
                 horizon=rules.horizon_slots,
+                country=home.country,
+                latitude=home.latitude,
+                longitude=home.longitude,
             ),
             rows=self._store.history_rows(slot_s, first, self._slot.key),
             savings=Savings.load(json.loads(savings)) if savings else None,
             shadow=None if shadow_wh is None else Shadow(shadow_wh),
+            unbilled=unbilled,
             since=home.since,
             until=home.until,
             on_change=on_change,
@@ -106,18 +128,59 @@ class HomeMemory:
             missing=("grid_w", "pv_w", "battery_w", "load_w"),
         )
 
-    def planned(self, target: SlotTarget) -> None:
+    def worn_is(self, day: date | None, shared_wh: float) -> None:
+        """Keep what the battery moved for neighbours on this day, so that a restart does not lift the owner's limit."""
+        if day is not None:
+            self._store.set_fact("worn", json.dumps([day.isoformat(), shared_wh]))
+
+    def worn(self) -> tuple[date | None, float]:
+        """Return the last kept day and what the battery moved for neighbours on it [Wh]."""
+        if (kept := self._store.fact("worn")) is None:
+            return None, 0.0
+        day, shared_wh = json.loads(kept)
+        return date.fromisoformat(day), float(shared_wh)
+
+    def planned(self, target: SlotTarget, forecast: Forecast | None) -> None:
         """Keep the forecast and the plan as they were when the slot's gate closed."""
         key, length_s, plan = target.slot.key, target.slot.length_s, target.plan
-        forecast = {"load_w": plan.problem.load_w.tolist(), "pv_w": plan.problem.pv_w.tolist()}
         schedule = {"battery_w": plan.schedule.battery_w.tolist(), "trade_w": plan.schedule.trade_w.tolist()}
-        self._store.save_forecast(key, length_s, forecast)
+        if forecast is not None:
+            self._store.save_forecast(key, length_s, _series(forecast))
         self._store.save_plan(key, length_s, schedule)
 
     def settled(self, home: TradingHome) -> None:
         self._store.set_fact("savings", json.dumps(home.savings.dump()))
+        self.metered(home)
+
+    def metered(self, home: TradingHome) -> None:
+        """Keep what the slots brought whose bill waits for the residual round or for a partner's word."""
+        self._store.set_fact("unbilled", json.dumps(home.unbilled()))
         if home.shadow is not None:
             self._store.save_shadow_wh(home.shadow.stored_wh)
 
+    def yesterday(self, slot: Slot) -> DayAccuracy | None:
+        """Return how the load forecast issued at the last but one local midnight did on its day, if it is known."""
+        today = slot.start_at.astimezone(self._config.home.zone).replace(hour=0, minute=0)
+        first = Slot.at((today - timedelta(days=1)).astimezone(UTC), slot.length_s)
+        issued = self._store.forecast(first.key, first.length_s)
+        if issued is None or "load_q50" not in issued:
+            return None
+        day_s, count = 86400, len(issued["load_q50"])
+        rows = self._store.history_rows(first.length_s, first.key - day_s, first.key + count * first.length_s)
+        wh = {key: load for key, load, _ in rows if load is not None}
+        keys = [first.key + n * first.length_s for n in range(count)]
+        truth_w, before_w = (
+            np.array([wh.get(key - back, np.nan) / first.hours for key in keys]) for back in (0, day_s)
+        )
+        return day_accuracy(truth_w, before_w, np.column_stack([issued[f"load_q{q}"] for q in (10, 50, 90)]))
+
     def prune(self, now: Slot) -> None:
         self._store.prune(now.key - ISSUED_DAYS * 86400)
+
+
+def _series(forecast: Forecast) -> Series:
+    """Return a forecast as it is kept: mean and quantiles of load and sun, whole watts."""
+    found = {"load_w": forecast.load_w, "pv_w": forecast.pv_w}
+    for name, band_w in (("load", forecast.load_band_w), ("pv", forecast.pv_band_w)):
+        found |= {f"{name}_q{q}": band_w[:, column] for column, q in enumerate((10, 50, 90))}
+    return {name: np.rint(values).tolist() for name, values in found.items()}

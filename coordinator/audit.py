@@ -6,10 +6,11 @@ from pathlib import Path
 
 from coordinator.charter import Charter
 from coordinator.codec import Verifier
-from coordinator.contracts import Contract, ContractBook, Status
+from coordinator.contracts import Contract, Contracts, Status, mandate_session
 from coordinator.errors import CommonwattError, RemoteProtocolError
 from coordinator.ledger import first_broken
 from coordinator.ledger_store import LedgerStore
+from coordinator.sessions import Session
 
 UNDECIDED = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED})
 
@@ -23,6 +24,8 @@ class Audit:
     """What several ledgers say together."""
 
     contracts_counted: int
+    contracts_residual: int
+    """How many of the counted ones were made after their slot, in its residual round."""
     contracts_void: int
     ledger_mismatches: int
     wh_sold_twice: int
@@ -30,10 +33,10 @@ class Audit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """One home's side: its contracts by id, and what it allowed itself to sell by slot."""
+    """One home's side: its contracts by id, and what it allowed itself to sell by session."""
 
     contracts: Mapping[str, Contract]
-    mandates_wh: Mapping[int, int]
+    mandates_wh: Mapping[Session, int]
 
 
 def read_books(path: Path, charter: Charter, home: str) -> Books:
@@ -46,12 +49,12 @@ def read_books(path: Path, charter: Charter, home: str) -> Books:
     with LedgerStore(path, home) as store:
         if (broken := first_broken(store.rows())) is not None:
             raise AuditError(f"{path}: row {broken} does not fit the hash chain")
-        book = ContractBook(me=home, rules=charter.rules, incarnation=store.incarnation)
+        book = Contracts(me=home, rules=charter.rules)
         try:
             book.replay(store.entries(verifier))
         except RemoteProtocolError as error:
             raise AuditError(f"{path}: a message in it does not verify ({error})") from None
-        mandates = {mark.slot: int(mark.data["sell_wh"]) for mark in store.marks("mandate")}
+        mandates = {mandate_session(mark): int(mark.data["sell_wh"]) for mark in store.marks("mandate")}
     return Books(contracts={c.id: c for c in book.contracts()}, mandates_wh=mandates)
 
 
@@ -64,29 +67,33 @@ def audit(books: Mapping[str, Books]) -> Audit:
     """Compare all ledgers pair by pair. Contracts still undecided (their last slot is running) count nowhere.
 
     A mismatch is a contract that one side counts and the other does not, or counts with other content. Energy is sold
-    twice when buyers count more from a seller in a slot than the seller's own durable mandate allows.
+    twice when buyers count more from a seller in a session than the seller's own durable mandate allows.
     """
-    counted: set[str] = set()
+    counted: dict[str, Contract] = {}
     void: set[str] = set()
     mismatches = 0
-    sold_wh: dict[tuple[str, int], int] = {}
+    sold_wh: dict[tuple[str, Session], int] = {}
     for contract_id in {i for b in books.values() for i in b.contracts}:
         sides = [b.contracts[contract_id] for b in books.values() if contract_id in b.contracts]
         contract = sides[0]
         if any(side.status in UNDECIDED for side in sides):
             continue
         views = [_counts(books[home], contract_id) for home in (contract.buyer, contract.seller) if home in books]
-        facts = {(v.slot, v.seller, v.buyer, v.energy_wh, v.price_micro) if v else None for v in views}
+        facts = {(v.session, v.seller, v.buyer, v.energy_wh, v.price_micro) if v else None for v in views}
         if len(facts) > 1:
             mismatches += 1
         elif facts == {None}:
             void.add(contract_id)
         else:
-            counted.add(contract_id)
+            counted[contract_id] = contract
         if views and views[0] is not None:
-            key = (contract.seller, contract.slot)
+            key = (contract.seller, contract.session)
             sold_wh[key] = sold_wh.get(key, 0) + views[0].energy_wh
     twice = sum(max(0, wh - books[s].mandates_wh.get(k, 0)) for (s, k), wh in sold_wh.items() if s in books)
     return Audit(
-        contracts_counted=len(counted), contracts_void=len(void), ledger_mismatches=mismatches, wh_sold_twice=twice
+        contracts_counted=len(counted),
+        contracts_residual=sum(contract.trade == "residual" for contract in counted.values()),
+        contracts_void=len(void),
+        ledger_mismatches=mismatches,
+        wh_sold_twice=twice,
     )

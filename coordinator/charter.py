@@ -23,11 +23,22 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_SCALED = (
+    *("ready_s", "rounds_s", "offers_s", "expiry_s", "gate_s", "round_timeout_s"),
+    *("residual_offers_s", "residual_expiry_s", "residual_gate_s"),
+    "sharing_limit_wh",
+)
+"""What is in proportion to the slot's length."""
+
+
 class Rules(_Document):
-    """How the members trade. Times are seconds of slot time before the slot's start, powers W, energies Wh."""
+    """How the members trade. Powers are W, energies Wh, times seconds of slot time.
+
+    They count back from the slot's start, those of the residual round on from its end.
+    """
 
     slot_s: int = Field(900, ge=60, le=3600)
-    horizon_slots: int = Field(96, ge=2, le=288)
+    horizon_slots: int = Field(96, ge=1, le=288)
     ready_s: int = Field(780, description="homes announce that they take part")
     rounds_s: int = Field(600, description="round 1 begins: the roster is fixed")
     offers_s: int = Field(240, description="the last round ends: buyers send offers")
@@ -35,12 +46,23 @@ class Rules(_Document):
     gate_s: int = Field(90, description="gate closure: positions are fixed")
     round_timeout_s: int = Field(45, ge=1, description="a round waits this long for missing bids")
     round_limit: int = Field(30, ge=2, le=200)
-    rho_micro: int = Field(150, ge=1, description="price step: micro-units per kWh for each W of the mean bid")
-    relaxation_pct: int = Field(160, ge=50, le=195, description="over-relaxation of the price step")
+    rho_micro: int = Field(150, ge=1, description="first step size: micro-units per kWh for each W of the mean bid")
+    relaxation_pct: int = Field(160, ge=50, le=195, description="over-relaxation after the first rounds")
     unmatched_wh: int = Field(10, ge=0, description="converged: largest sum of the bids of the binding slot")
+    unmatched_pct: int = Field(1, ge=0, le=20, description="the same in % of what is traded, where that is more")
     price_change_micro: int = Field(2000, ge=0, description="converged: largest change of the binding slot's price")
     price_rule: PriceRule = "marginal"
     power_limit_w: int = Field(30_000, ge=1, description="largest trade of a member")
+    feeder_limit_w: int = Field(0, ge=0, description="limit of what all exchange with the grid together; 0: none")
+    shared_balancing: bool = Field(True, description="batteries share the deviations within a slot")
+    deviation_s: int = Field(5, ge=1, description="a home tells its deviation this often within a slot")
+    deviation_life_s: int = Field(60, ge=4, description="an older deviation does not count")
+    deviation_limit_w: int = Field(5_000, ge=1, description="largest deviation and headroom that count")
+    sharing_limit_wh: int = Field(500, ge=0, description="most a battery moves per slot on others' word")
+    residual_round: bool = Field(True, description="after a slot, surpluses and shortfalls are traded once more")
+    residual_offers_s: int = Field(150, ge=1, description="after the slot's end: buyers send offers")
+    residual_expiry_s: int = Field(215, description="after the slot's end: offers without an answer lapse")
+    residual_gate_s: int = Field(260, description="after the slot's end: positions are fixed, bills follow")
 
     @model_validator(mode="after")
     def _times_fall(self) -> Self:
@@ -51,13 +73,32 @@ class Rules(_Document):
             raise ValueError("ready_s must be shorter than the slot: one slot is negotiated at a time")
         return self
 
+    @model_validator(mode="after")
+    def _residual_times_rise(self) -> Self:
+        if not self.residual_offers_s < self.residual_expiry_s < self.residual_gate_s < self.slot_s:
+            raise ValueError("residual_offers_s < residual_expiry_s < residual_gate_s < slot_s must hold")
+        return self
+
+    @property
+    def vector_length(self) -> int:
+        """Entries of prices and bids: a trade per slot of the horizon and, under a feeder limit, a grid exchange."""
+        return self.horizon_slots * (2 if self.feeder_limit_w else 1)
+
+    @property
+    def balances_together(self) -> bool:
+        """Whether batteries share deviations; without the residual round that would give away what nobody pays."""
+        return self.shared_balancing and self.residual_round
+
     @classmethod
     def for_slot(cls, slot_s: int, horizon_slots: int, **changes: int | str) -> "Rules":
         """Return the default rules with every time in proportion to the slot's length."""
         times = {
-            name: slot_s * cls.model_fields[name].default // cls.model_fields["slot_s"].default
-            for name in ("ready_s", "rounds_s", "offers_s", "expiry_s", "gate_s", "round_timeout_s")
+            name: slot_s * cls.model_fields[name].default // cls.model_fields["slot_s"].default for name in _SCALED
         }
+        base_s = cls.model_fields["slot_s"].default
+        # Networks are no faster in a short slot, but in a long one as many messages must do.
+        for name in ("deviation_s", "deviation_life_s"):
+            times[name] = cls.model_fields[name].default * max(slot_s, base_s) // base_s
         return cls.model_validate({"slot_s": slot_s, "horizon_slots": horizon_slots, **times, **changes})
 
 

@@ -10,18 +10,23 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from coordinator.after_slot import MEMORY
+from coordinator.balancing import Neighbours, Numbers
 from coordinator.charter import Charter
 from coordinator.clock import unix_ms
 from coordinator.codec import Verified, Verifier, encode
-from coordinator.contracts import Again, ContractBook, Effect, Keep, Note, Say, Whisper
+from coordinator.contract_book import ContractBook
+from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
 from coordinator.errors import RemoteProtocolError
+from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger import Entry, local, own, peer
 from coordinator.ledger_store import LedgerStore
-from coordinator.messages import EVERYBODY, Message, Presence
+from coordinator.messages import EVERYBODY, Deviation, Message, Presence
 from coordinator.peers import RateLimit
+from coordinator.sessions import Session
 from coordinator.slots import Slot
-from coordinator.trader import MEMORY, Household, MeterReading, Trader
+from coordinator.trader import Trader
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +60,7 @@ class Desk:
         self._store = store
         self._send = send
         self._seq = unix_ms(now)
+        self.neighbours = Neighbours(charter.rules)
         self._limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=charter.rules.slot_s)
         self._verifier = Verifier(charter, identity.id, self._limit.allow)
         self.trader = self._restore(household, now)
@@ -83,21 +89,31 @@ class Desk:
         trader.close_interrupted([Slot(mark.slot, rules.slot_s) for mark in store.marks("ready", since)])
         return trader
 
-    def _salt(self, slot: int, partner: str) -> str:
+    def _salt(self, session: Session, partner: str) -> str:
         key = (self._store.meta("salt_key") or "").encode()
-        return hashlib.blake2b(f"{slot}|{partner}".encode(), key=key, digest_size=16).hexdigest()
+        what = f"{session.slot}|{session.trade}|{partner}"
+        return hashlib.blake2b(what.encode(), key=key, digest_size=16).hexdigest()
 
     def receive(self, wire: bytes, now: datetime) -> Verified[Any] | None:
         """Take bytes from anywhere; return the verified message, or None when it was refused."""
         try:
             verified = self._verifier.verify(wire, now)
-            if verified.message.sender != self._identity.id and not isinstance(verified.message, Presence):
-                self._perform(self.trader.receive(verified, now), now)
+            if verified.message.sender != self._identity.id:
+                self._take(verified, now)
         except RemoteProtocolError as error:
             self.refused[error.reason] += 1
             log.debug("refused a message: %s", error)
             return None
         return verified
+
+    def _take(self, verified: Verified[Any], now: datetime) -> None:
+        match verified.message:
+            case Presence():
+                pass
+            case Deviation():
+                self.neighbours.receive(verified, now)
+            case _:
+                self._perform(self.trader.receive(verified, now), now)
 
     def tick(self, now: datetime) -> None:
         """Do everything that is due."""
@@ -113,6 +129,16 @@ class Desk:
 
     def say_presence(self, now: datetime, life: timedelta) -> None:
         self._perform([Whisper(kind=Presence, to=EVERYBODY, expires_at=now + life, body={})], now)
+
+    def say_deviation(self, slot: Slot, numbers: Numbers, now: datetime) -> None:
+        """Tell everybody how far this home is from its plan in the running slot; what is lost is not said again."""
+        body = {
+            "slot": slot.key,
+            "power_w": round(numbers.power_w),
+            "give_w": round(numbers.give_w),
+            "take_w": round(numbers.take_w),
+        }
+        self._perform([Whisper(kind=Deviation, to=EVERYBODY, expires_at=slot.end_at, body=body)], now)
 
     def _perform(self, effects: Iterable[Effect], now: datetime) -> None:
         entries: list[Entry] = []

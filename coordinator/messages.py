@@ -17,9 +17,14 @@ SlotKey = Annotated[int, Field(ge=0, le=2**37)]
 UnixMs = Annotated[int, Field(ge=0, le=2**47)]
 EnergyWh = Annotated[int, Field(ge=-(10**7), le=10**7)]
 TradedWh = Annotated[int, Field(ge=1, le=10**7)]
+PowerW = Annotated[int, Field(ge=-(10**7), le=10**7)]
+HeadroomW = Annotated[int, Field(ge=0, le=10**7)]
 PRICE_MAX_MICRO = 10**9
 PriceMicro = Annotated[int, Field(ge=-PRICE_MAX_MICRO, le=PRICE_MAX_MICRO)]
-Vector = Annotated[tuple[PriceMicro, ...], Field(min_length=1, max_length=288)]
+Vector = Annotated[tuple[PriceMicro, ...], Field(min_length=1, max_length=576)]
+
+Trade = Literal["slot", "residual"]
+"""Agreed for the slot before it, or afterwards on what the meters showed."""
 
 EVERYBODY = "*"
 
@@ -62,7 +67,7 @@ class Bid(Message):
     round: Annotated[int, Field(ge=1, le=1000)]
     roster: Hash
     price_hash: Hash
-    energy_wh: Annotated[tuple[EnergyWh, ...], Field(min_length=1, max_length=288)]
+    energy_wh: Annotated[tuple[EnergyWh, ...], Field(min_length=1, max_length=576)]
 
 
 class PriceRequest(Message):
@@ -92,7 +97,7 @@ class Offer(Message):
     seller: HomeId
     energy_wh: TradedWh
     price_micro: PriceMicro
-    trade: Literal["slot", "residual"] = "slot"
+    trade: Trade = "slot"
 
 
 class Accept(Message):
@@ -131,6 +136,7 @@ class Position(Message):
     root: Hash
     sold_wh: Annotated[int, Field(ge=0, le=10**8)]
     bought_wh: Annotated[int, Field(ge=0, le=10**8)]
+    trade: Trade = "slot"
 
 
 class Leaf(Message):
@@ -141,6 +147,7 @@ class Leaf(Message):
     contract_ids: Annotated[tuple[ContractId, ...], Field(max_length=64)]
     salt: Hash
     proof: Annotated[tuple[Annotated[str, Field(pattern=r"^[lr][0-9a-f]{32}$")], ...], Field(max_length=8)]
+    trade: Trade = "slot"
 
 
 class PositionRequest(Message):
@@ -148,6 +155,7 @@ class PositionRequest(Message):
 
     kind: Literal["position_request"] = "position_request"
     slot: SlotKey
+    trade: Trade = "slot"
 
 
 class Meter(Message):
@@ -157,6 +165,29 @@ class Meter(Message):
     slot: SlotKey
     import_wh: Annotated[int, Field(ge=0, le=10**8)]
     export_wh: Annotated[int, Field(ge=0, le=10**8)]
+
+
+class Residual(Message):
+    """After `slot`, to everybody: how my meter differs from my contracts, Wh (+ short, wants to buy; - has left over).
+
+    `price_micro` is what the grid would take or pay for it: my import price when short, else my export price.
+    """
+
+    kind: Literal["residual"] = "residual"
+    slot: SlotKey
+    energy_wh: EnergyWh
+    price_micro: PriceMicro
+
+
+class Deviation(Message):
+    """Now, in the running slot: how far my net load is from its plan before my battery reacts (+ short), and how much
+    more than planned my battery could give and take over the rest of it."""
+
+    kind: Literal["deviation"] = "deviation"
+    slot: SlotKey
+    power_w: PowerW
+    give_w: HeadroomW
+    take_w: HeadroomW
 
 
 AnyMessage = (
@@ -173,6 +204,8 @@ AnyMessage = (
     | Leaf
     | PositionRequest
     | Meter
+    | Residual
+    | Deviation
 )
 
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])

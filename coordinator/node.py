@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from coordinator.balancing import Numbers
 from coordinator.charter import Charter
 from coordinator.clock import Clock
 from coordinator.desk import Desk
+from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger_store import LedgerStore
 from coordinator.mqtt_topics import direct_topic, pub_topic
 from coordinator.peers import Presence
 from coordinator.slots import Slot
-from coordinator.trader import Household, MeterReading
 from coordinator.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,10 @@ class Node:
         """Take the meter's word on a finished slot."""
         self.desk.metered(slot, reading, self._clock.now())
         self._changed.set()
+
+    def deviates(self, slot: Slot, numbers: Numbers) -> None:
+        """Tell the neighbours how far this home is from its plan in the running slot."""
+        self.desk.say_deviation(slot, numbers, self._clock.now())
 
     async def _read(self) -> None:
         async for inbound in self._transport:

@@ -1,25 +1,25 @@
-"""One home's trading, slot after slot: negotiation, matching, offers, gate, settlement. Sans-IO.
+"""One home's trading, slot after slot: negotiation, matching, offers, gate, and what follows the slot. Sans-IO.
 
 `receive` and `tick` return effects; the shell (node.py) makes them durable, hands them back through `book.apply` and
 sends them, in this order, before it calls again. The same class runs with sockets, and with twenty homes and none.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+from coordinator.after_slot import AfterSlot
 from coordinator.charter import Charter
 from coordinator.codec import Verified
-from coordinator.contracts import Contract, ContractBook, Effect, Note, Say, Whisper
+from coordinator.contract_book import ContractBook
+from coordinator.effects import Effect, Note, Whisper
 from coordinator.errors import RemoteProtocolError
+from coordinator.household import Household, MeterReading
 from coordinator.ledger import Mark
 from coordinator.matching import match, scale_down
-from coordinator.messages import Bid, Message, Meter, PriceRequest, Prices, Ready
+from coordinator.messages import Bid, Message, PriceRequest, Prices, Ready, Residual
 from coordinator.negotiation import (
     AskPrices,
-    Bidder,
     Finished,
     Negotiation,
     NegotiationEvent,
@@ -28,53 +28,8 @@ from coordinator.negotiation import (
     TellPrices,
 )
 from coordinator.pricing import contract_price
-from coordinator.settlement import SlotBill, settle_slot
+from coordinator.sessions import Session
 from coordinator.slots import Slot
-
-MEMORY = timedelta(hours=48)
-"""Decided slots older than this leave memory; the ledger keeps them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """A home's readiness to negotiate: its answers to prices, and the prices it would open with from cold."""
-
-    bidder: Bidder
-    opening_micro: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterReading:
-    """What the grid meter counted in a slot, whole Wh."""
-
-    import_wh: int
-    export_wh: int
-
-
-class Household(Protocol):
-    """What trading asks of the home. Called inside the event loop: a few milliseconds at most."""
-
-    def prepare(self, slot: Slot, now: datetime) -> Preparation | None:
-        """Forecast and plan the horizon that starts at `slot`; None to sit this slot out."""
-        ...
-
-    def keep(self, slot: Slot, energy_wh: int, price_micro: int) -> int:
-        """Return how much of a matched trade (+ buys) is no loss against having no trade; same sign, never more."""
-        ...
-
-    def tariff_micro(self, slot: Slot) -> tuple[int, int]:
-        """Return the grid's import and export price of the slot."""
-        ...
-
-    def negotiated(self, result: Finished, price_micro: int) -> None: ...
-
-    def gate_closed(self, slot: Slot, net_wh: int, now: datetime) -> None:
-        """Take the slot's firm trades, + bought."""
-        ...
-
-    def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
-        """Take the slot's final bill and its contracts, whatever became of them."""
-        ...
 
 
 class Trader:
@@ -88,8 +43,8 @@ class Trader:
         last_ready: Newest slot this home ever announced itself for. It never bids again in that slot: a restart in the
             middle of a negotiation could otherwise sign two bids for one round.
         metered: Slots whose meter reading is in the ledger but whose bill is not.
-        settled: Slots whose bill is in the ledger: a meter that speaks twice is billed once.
-        salt: Gives an unguessable hex salt for (slot, partner).
+        settled: Slots whose bill is in the ledger.
+        salt: Gives an unguessable hex salt for a partner in a session.
     """
 
     def __init__(
@@ -102,7 +57,7 @@ class Trader:
         last_ready: int,
         metered: dict[int, MeterReading],
         settled: set[int],
-        salt: Callable[[int, str], str],
+        salt: Callable[[Session, str], str],
     ) -> None:
         self.book = book
         self.negotiation: Negotiation | None = None
@@ -111,12 +66,13 @@ class Trader:
         self._me = me
         self._household = household
         self._last_ready = last_ready
-        self._metered = dict(metered)
-        self._settled = set(settled)
         self._salt = salt
         self._open: list[Slot] = []
         self._ready_early: dict[str, Verified[Any]] = {}
         self._last: Finished | None = None
+        self._after = AfterSlot(
+            rules=charter.rules, me=me, household=household, book=book, metered=metered, settled=settled, salt=salt
+        )
 
     # Time
 
@@ -126,8 +82,9 @@ class Trader:
         if self.negotiation is not None and (at := self.negotiation.next_deadline()) is not None:
             deadlines.append(at)
         deadlines += [self._gate_at(slot) for slot in self._open]
-        if (at := self.book.next_deadline()) is not None:
-            deadlines.append(at)
+        for at in (self.book.next_deadline(), self._after.next_deadline(now)):
+            if at is not None:
+                deadlines.append(at)
         return min(deadlines)
 
     def _coming(self, now: datetime) -> Slot:
@@ -140,22 +97,23 @@ class Trader:
         return slot.key > self._last_ready and now < slot.start_at - timedelta(seconds=self._rules.rounds_s)
 
     def _gate_at(self, slot: Slot) -> datetime:
-        return slot.start_at - timedelta(seconds=self._rules.gate_s)
+        return Session(slot.key).gate_at(self._rules)
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do the first thing that is due; call again until it returns nothing."""
         for slot in self._open:
             if now >= self._gate_at(slot):
+                session = Session(slot.key)
                 self._open.remove(slot)
-                self._household.gate_closed(slot, self.book.net_wh(slot.key), now)
-                return self.book.close_gate(slot, partial(self._salt, slot.key), now)
+                self._household.gate_closed(slot, self.book.net_wh(session), now)
+                return self.book.close_gate(session, self._salt, now)
         if self.negotiation is not None and (events := self.negotiation.tick(now)):
             return self._translate(events, now)
-        return self._join(now) or self.book.tick(now) or self._settle(now)
+        return self._join(now) or self.book.tick(now) or self._after.tick(now)
 
     def close_interrupted(self, slots: Sequence[Slot]) -> None:
         """After a restart: slots announced before it still get their gate closed."""
-        self._open += [slot for slot in slots if not self.book.closed(slot.key)]
+        self._open += [slot for slot in slots if not self.book.closed(Session(slot.key))]
 
     # Negotiation
 
@@ -184,20 +142,19 @@ class Trader:
         mark = Note(mark=Mark(kind="ready", slot=slot.key, data={}))
         return [mark, *self._translate(self.negotiation.start(now), now)]
 
-    def _from_last(self, slot: Slot, opening: Sequence[int]) -> tuple[list[int], list[int] | None]:
-        """Shift the last prices and bids to a horizon that starts at `slot`; its new end gets the opening prices.
+    def _from_last(self, slot: Slot, opening: Sequence[int]) -> tuple[list[int], list[float] | None]:
+        """Carry the last prices and anchors over to a horizon that starts at `slot`.
 
         Prices outside the own tariff are cut to it: what a liar did to the last slot's prices ends with that slot.
         """
-        last = self._last
-        count = 0 if last is None else (slot.key - last.slot.key) // slot.length_s
-        if last is None or not 0 < count < len(opening):
+        carried = None if self._last is None else self._last.carried(slot, opening)
+        if carried is None:
             return list(opening), None
-        bids = last.bids_wh[self._me]
-        prices = [*last.prices_micro[count:], *opening[-count:]]
-        tariffs = map(self._household.tariff_micro, slot.horizon(len(prices)))
-        within = [max(low, min(high, price)) for price, (high, low) in zip(prices, tariffs, strict=True)]
-        return within, [*bids[count:], *([0] * count)]
+        prices, anchors = carried
+        n = self._rules.horizon_slots
+        tariffs = map(self._household.tariff_micro, slot.horizon(n))
+        within = [max(low, min(high, price)) for price, (high, low) in zip(prices[:n], tariffs, strict=True)]
+        return [*within, *prices[n:]], anchors
 
     def receive(self, verified: Verified[Any], now: datetime) -> list[Effect]:
         """Take a verified message of a peer.
@@ -208,14 +165,17 @@ class Trader:
         match verified.message:
             case Ready() as ready if self.negotiation is None or ready.slot > self.negotiation.slot.key:
                 # Its clock is a little ahead of ours: it is heard when we join, or its opening prices would be lost.
-                if len(ready.prices) != self._rules.horizon_slots:
-                    raise RemoteProtocolError(ready.sender, f"ready for a horizon of {len(ready.prices)} slots")
+                if len(ready.prices) != self._rules.vector_length:
+                    raise RemoteProtocolError(ready.sender, f"ready with a vector of {len(ready.prices)} entries")
                 self._ready_early[ready.sender] = verified
                 return []
             case Ready() | Bid() | PriceRequest() | Prices():
                 if self.negotiation is None:
                     return []
                 return self._translate(self.negotiation.receive(verified, now), now)
+            case Residual() as residual:
+                self._after.receive(residual, now)
+                return []
             case _:
                 return self.book.receive(verified, now)
 
@@ -270,50 +230,19 @@ class Trader:
             lag = self._rules.price_change_micro
             floor = max(export_micro, price_micro - lag) if self._rules.price_rule == "marginal" else export_micro
             sell_wh = -self._household.keep(slot, mine, price_micro)
-            return self.book.mandate(slot, sell_wh=sell_wh, floor_micro=floor) if sell_wh else []
+            return self.book.mandate(Session(slot.key), sell_wh=sell_wh, floor_micro=floor) if sell_wh else []
         wanted = {m.seller: m.energy_wh for m in match(bids, slot.key // slot.length_s) if m.buyer == self._me}
         kept_wh = self._household.keep(slot, sum(wanted.values()), price_micro) if wanted else 0
         return [
             effect
             for seller, energy_wh in sorted(scale_down(wanted, kept_wh, 0).items())
-            for effect in self.book.offer(slot, seller=seller, energy_wh=energy_wh, price_micro=price_micro, now=now)
+            for effect in self.book.offer(
+                Session(slot.key), seller=seller, energy_wh=energy_wh, price_micro=price_micro
+            )
         ]
 
     # After the slot
 
     def metered(self, slot: Slot, reading: MeterReading, now: datetime) -> list[Effect]:
-        """Take the meter's word on a finished slot; the bill follows when its contracts are decided."""
-        if slot.key in self._metered or slot.key in self._settled:
-            return []
-        self._metered[slot.key] = reading
-        data = {"import_wh": reading.import_wh, "export_wh": reading.export_wh}
-        expires_at = now + timedelta(days=1)
-        tell: list[Effect] = [
-            Say(kind=Meter, to=partner, expires_at=expires_at, body={"slot": slot.key, **data})
-            for partner in sorted(self.book.partners(slot.key))
-        ]
-        return [Note(mark=Mark(kind="metered", slot=slot.key, data=data)), *tell]
-
-    def _settle(self, now: datetime) -> list[Effect]:
-        for key, reading in sorted(self._metered.items()):
-            contracts: list[Contract] = self.book.contracts(key)
-            if contracts and not self.book.resolved(key):
-                continue
-            del self._metered[key]
-            self._settled.add(key)
-            slot = Slot(key, self._rules.slot_s)
-            import_micro, export_micro = self._household.tariff_micro(slot)
-            net_wh = reading.import_wh - reading.export_wh
-            bill = settle_slot(self._me, contracts, net_wh=net_wh, import_micro=import_micro, export_micro=export_micro)
-            self._household.settled(slot, reading, bill, contracts)
-            before = int((now - MEMORY).timestamp())
-            self.book.forget_before(before)
-            self._settled = {k for k in self._settled if k >= before}
-            data: dict[str, int | str] = {
-                "bought_wh": bill.bought_wh,
-                "sold_wh": bill.sold_wh,
-                "net_wh": net_wh,
-                "total": str(bill.total),
-            }
-            return [Note(mark=Mark(kind="settled", slot=key, data=data))]
-        return []
+        """Take the meter's word on a finished slot."""
+        return self._after.metered(slot, reading, now)

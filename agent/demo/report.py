@@ -19,7 +19,8 @@ def savings_known(picture: Picture) -> int:
 def make_report(settled: Settled, picture: Picture) -> dict[str, Any]:
     """Return the report as JSON values; bills as plain numbers.
 
-    Contracts are counted over the slots that the bills are about; the ledgers are compared whole.
+    Contracts are counted over the slots that the bills are about, those of the residual round among them and once more
+    apart; the ledgers are compared whole.
 
     Raises:
         CommonwattError: If a ledger's hash chain or a signature in it is broken.
@@ -55,6 +56,7 @@ def make_report(settled: Settled, picture: Picture) -> dict[str, Any]:
         "slots": savings_known(picture),
         "homes": homes,
         "contracts_counted": billed.contracts_counted,
+        "contracts_residual": billed.contracts_residual,
         "contracts_void": billed.contracts_void,
         "ledger_mismatches": whole.ledger_mismatches,
         "wh_sold_twice": whole.wh_sold_twice,

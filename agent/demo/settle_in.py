@@ -29,6 +29,9 @@ WAITING_S = 300
 RUN_UP_SHARE = 1.15
 """From the moment all are there it is this share of the charter's `ready_s` to the first slot of the books."""
 
+RESIDUAL_SHARES = {"residual_offers_s": 0.3, "residual_expiry_s": 0.5, "residual_gate_s": 0.6}
+"""Of a slot: at hundreds of times real time a meter is read, and a message travels, a good part of a slot later."""
+
 PORTS = range(20_000, 32_000)
 
 
@@ -91,7 +94,8 @@ def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Sett
     Args:
         anchor_at: Wall time at which the simulated clock begins to run.
     """
-    rules = Rules.for_slot(street.slot_s, 86400 // street.slot_s)
+    residual = {name: round(share * street.slot_s) for name, share in RESIDUAL_SHARES.items()}
+    rules = Rules.for_slot(street.slot_s, 86400 // street.slot_s, **residual)
     clock = _gated_clock(options, street, rules, anchor_at)
     assert clock.gate is not None
     identities = [Identity.generate() for _ in street.homes]

@@ -24,6 +24,7 @@ REPORT_KEYS = {
     "slots",
     "homes",
     "contracts_counted",
+    "contracts_residual",
     "contracts_void",
     "ledger_mismatches",
     "wh_sold_twice",

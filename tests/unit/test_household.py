@@ -19,12 +19,13 @@ from agent.planning.problem import Battery
 from agent.planning.shadow import Shadow
 from agent.planning.tariff import TariffSettings, open_tariff
 from agent.savings import Savings
+from agent.simulator.wishes import Wishes
 from coordinator.charter import Rules
 from coordinator.contracts import Contract, Status
+from coordinator.household import MeterReading
 from coordinator.negotiation import Finished
 from coordinator.settlement import settle_slot
 from coordinator.slots import Slot
-from coordinator.trader import MeterReading
 
 START = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 SLOT = Slot.at(START, 3600)
@@ -47,10 +48,10 @@ class FixedForecaster:
         self.load_w, self.pv_w, self.band_w = load_w, pv_w, band_w
         self.fitted: list[History] = []
 
-    def fit(self, history: History) -> None:
+    def fit(self, history: History, weather: None) -> None:
         self.fitted.append(history)
 
-    def predict(self, first: Slot, count: int, history: History) -> Forecast:
+    def predict(self, first: Slot, count: int, history: History, weather: None) -> Forecast:
         def band(mean_w: float, half_w: float) -> Any:
             return np.tile([mean_w - half_w, mean_w, mean_w + half_w], (count, 1))
 
@@ -198,6 +199,26 @@ def test_books_go_on_after_a_restart_as_if_there_had_been_none() -> None:
     assert again.savings == through.savings
 
 
+def test_a_restart_before_the_bill_loses_no_slot() -> None:
+    """The bill comes minutes after the meter; what the meter's slot brought is kept until then."""
+    mine = home()
+    mine.observe(reading(SLOT.start_at, 50.0))
+    done = energy(SLOT, 1000, 1200.0, 200.0, 45.0)
+    mine.target(SLOT, SLOT.start_at)
+    mine.slot_done(done)
+    (kept,) = json.loads(json.dumps(mine.unbilled()))
+    again = home(unbilled=[kept], shadow=mine.shadow, savings=mine.savings)
+    bill = settle_slot("me", (), net_wh=1000, import_micro=300_000, export_micro=60_000)
+    meter = MeterReading(import_wh=1000, export_wh=0)
+    for each in (again, mine):
+        each.savings = Savings(efficiency_discharge=0.9)
+        each.settled(SLOT, meter, bill, ())
+        each.settled(SLOT, meter, bill, ())
+        assert each.unbilled() == []
+    assert again.savings == mine.savings
+    assert again.savings.slots == 1
+
+
 def test_only_slots_within_the_books_are_counted() -> None:
     mine = home(since=SLOT.shifted(1).start_at, until=SLOT.shifted(3).start_at)
     for n in range(4):
@@ -254,6 +275,18 @@ def test_a_battery_is_asked_to_deliver_what_was_sold() -> None:
     assert target is not None
     assert target.battery_w >= 500 - 1
     assert target.net_wh == pytest.approx(1000 - target.battery_w, abs=1)
+
+
+def test_what_the_owner_wishes_is_in_the_plan_and_its_reasons() -> None:
+    mine = home(battery=None)
+    laundry = {"name": "laundry", "energy_kwh": 1, "power_kw": 2, "from": f"{SLOT.start_at:%H:%M}", "to": "18:00"}
+    mine.facts = replace(mine.facts, wishes=Wishes.model_validate({"shiftables": [laundry]}))
+    plan = mine.target(SLOT, START).plan
+    (flow,) = plan.schedule.flexible
+    assert (flow.charge_w * SLOT.hours).sum() == pytest.approx(1000, abs=2)
+    running = [reason for reason, watts in zip(plan.reasons, flow.charge_w, strict=True) if watts > 100]
+    assert running
+    assert all(reason.startswith("laundry takes") for reason in running)
 
 
 @pytest.mark.parametrize("neighbours", [True, False])
@@ -331,7 +364,7 @@ def test_learning_and_planning_see_only_the_past() -> None:
     assert mine.history(SLOT, 1).slots == 24
     assert mine.history(SLOT, 1).end_key == SLOT.key
     mine.learn(SLOT)
-    fitted: Any = mine._forecaster
+    fitted: Any = mine.forecaster
     assert fitted.fitted[0].end_key == SLOT.key
 
 

@@ -13,12 +13,12 @@ from coordinator.audit import Audit, audit, read_books
 from coordinator.charter import Charter, Member, Rules
 from coordinator.contracts import Contract
 from coordinator.desk import Desk
+from coordinator.household import MeterReading, Preparation
 from coordinator.identity import Identity, encode_base64
 from coordinator.ledger_store import LedgerStore
 from coordinator.negotiation import Finished
 from coordinator.settlement import SlotBill
 from coordinator.slots import Slot
-from coordinator.trader import MeterReading, Preparation
 
 START = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 IMPORT_MICRO, EXPORT_MICRO = 300_000, 60_000
@@ -46,15 +46,20 @@ class ScriptedHome:
     seed: int
     gates: dict[int, int] = field(default_factory=dict)
     bills: dict[int, SlotBill] = field(default_factory=dict)
+    contracts: dict[int, Sequence[Contract]] = field(default_factory=dict)
     results: list[Finished] = field(default_factory=list)
     at_home: bool = True
+
+    def surprise_wh(self, slot: int) -> int:
+        """Return what the meter shows beyond what was traded."""
+        return 10
 
     def wish_wh(self, slot: int) -> int:
         return random.Random(f"{self.seed}|{slot}").randint(-800, 800)
 
-    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float]) -> list[int]:
+    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float], rho_micro: int | None = None) -> list[int]:
         """Exact answer of a home with value v per kWh inside its wish: clip(anchor - (price - v) / rho)."""
-        per_wh = self.rules.rho_micro * 3600 / self.rules.slot_s
+        per_wh = (rho_micro or self.rules.rho_micro) * 3600 / self.rules.slot_s
         answer = []
         for i, (price, anchor) in enumerate(zip(prices_micro, anchor_wh, strict=True)):
             wish = self.wish_wh(self._slot + i * self.rules.slot_s)
@@ -81,6 +86,7 @@ class ScriptedHome:
 
     def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
         self.bills[slot.key] = bill
+        self.contracts[slot.key] = contracts
 
 
 class Neighbourhood:
@@ -167,15 +173,18 @@ class Neighbourhood:
             due[home] = self.desks[home].next_deadline(self.now)
 
     def run_slots(self, slots: int) -> None:
-        """Run whole slots, reading every meter at the end of each: what was traded, and 10 Wh bought on top."""
+        """Run whole slots, reading every meter at the end of each: what was traded, and the home's surprise on top."""
         for _ in range(slots):
             slot = Slot.at(self.now, self.rules.slot_s)
             self.run(slot.end_at)
             for home, desk in self.desks.items():
-                net_wh = self.homes[home].gates.get(slot.key, 0) + 10
+                net_wh = self.homes[home].gates.get(slot.key, 0) + self.homes[home].surprise_wh(slot.key)
                 reading = MeterReading(import_wh=max(net_wh, 0), export_wh=max(-net_wh, 0))
                 desk.metered(slot, reading, self.now)
                 desk.tick(self.now)
+
+    def run_on(self, minutes: float) -> None:
+        self.run(self.now + timedelta(minutes=minutes))
 
     def audit(self) -> Audit:
         for store in self._stores.values():

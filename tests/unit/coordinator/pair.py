@@ -5,13 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from neighbourhood import START
-from sealed import SLOT, Street
+from sealed import SESSION, Street
 
 from coordinator.clock import unix_ms
 from coordinator.codec import Verified, encode
-from coordinator.contracts import Again, Contract, ContractBook, Effect, Keep, Note, Say, Whisper
+from coordinator.contract_book import ContractBook
+from coordinator.contracts import Contract
+from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
 from coordinator.errors import RemoteProtocolError
 from coordinator.ledger import Entry, Mark, local, own, peer
+from coordinator.sessions import Session
 
 Wires = list[tuple[str, bytes]]
 
@@ -21,10 +24,11 @@ class Party:
 
     Args:
         skew: How far this home's clock is ahead.
+        session: What is traded in.
     """
 
-    def __init__(self, street: Street, home: str, skew: timedelta = timedelta(0)) -> None:
-        self.street, self.home, self.skew = street, home, skew
+    def __init__(self, street: Street, home: str, skew: timedelta = timedelta(0), session: Session = SESSION) -> None:
+        self.street, self.home, self.skew, self.session = street, home, skew, session
         self.identity = street.identity(home)
         self.incarnation = 7
         self.entries: list[Entry] = []
@@ -75,13 +79,11 @@ class Party:
         return self.perform(self.book.receive(verified, self.clock(now)), now)
 
     def mandate(self, sell_wh: int, floor_micro: int = 0, now: datetime = START) -> None:
-        self.perform(self.book.mandate(SLOT, sell_wh=sell_wh, floor_micro=floor_micro), now)
+        self.perform(self.book.mandate(self.session, sell_wh=sell_wh, floor_micro=floor_micro), now)
 
     def offer(self, seller: str, energy_wh: int = 100, price_micro: int = 180_000, now: datetime = START) -> bytes:
         """Sign and keep an offer; return its wire."""
-        effects = self.book.offer(
-            SLOT, seller=seller, energy_wh=energy_wh, price_micro=price_micro, now=self.clock(now)
-        )
+        effects = self.book.offer(self.session, seller=seller, energy_wh=energy_wh, price_micro=price_micro)
         ((_, wire),) = self.perform(effects, now)
         return wire
 
@@ -90,7 +92,8 @@ class Party:
 
     def close_gate(self, now: datetime) -> Wires:
         self.gate_closings += 1
-        return self.perform(self.book.close_gate(SLOT, lambda partner: "0a" * 16, self.clock(now)), now)
+        effects = self.book.close_gate(self.session, lambda session, partner: "0a" * 16, self.clock(now))
+        return self.perform(effects, now)
 
     def restart(self) -> None:
         """Lose the memory, keep the ledger; every stored message is verified again."""

@@ -11,11 +11,13 @@ from coordinator.clock import unix_ms
 from coordinator.codec import Verified, Verifier, encode
 from coordinator.identity import Identity
 from coordinator.messages import EVERYBODY, Message
+from coordinator.sessions import Session
 from coordinator.slots import Slot
 
 HOUR = timedelta(hours=1)
 RULES = Rules(horizon_slots=4)
 SLOT = Slot.at(START, RULES.slot_s).shifted(1)
+SESSION = Session(SLOT.key)
 
 
 class Street:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from neighbourhood import Neighbourhood
@@ -10,6 +11,7 @@ from coordinator.audit import Audit, AuditError, Books, audit, read_books
 from coordinator.contracts import Contract, Status
 from coordinator.ledger import GENESIS, chain, first_broken
 from coordinator.ledger_store import LedgerStore
+from coordinator.sessions import Session
 
 SLOT = 900
 PLAIN = Contract(
@@ -19,15 +21,21 @@ PLAIN = Contract(
 
 
 def books(mandate_wh: int = 1000, **homes: list[Contract]) -> dict[str, Books]:
-    mandates = {SLOT: mandate_wh}
+    mandates = {Session(SLOT): mandate_wh}
     return {
         home: Books(contracts={c.id: c for c in made}, mandates_wh=mandates if home == "anna" else {})
         for home, made in homes.items()
     }
 
 
-def result(counted: int = 0, void: int = 0, mismatches: int = 0, twice: int = 0) -> Audit:
-    return Audit(contracts_counted=counted, contracts_void=void, ledger_mismatches=mismatches, wh_sold_twice=twice)
+def result(counted: int = 0, void: int = 0, mismatches: int = 0, twice: int = 0, residual: int = 0) -> Audit:
+    return Audit(
+        contracts_counted=counted,
+        contracts_residual=residual,
+        contracts_void=void,
+        ledger_mismatches=mismatches,
+        wh_sold_twice=twice,
+    )
 
 
 def test_ledgers_that_agree_are_counted_once() -> None:
@@ -57,8 +65,8 @@ def test_one_side_counting_what_the_other_does_not_is_a_mismatch(
     assert audit(books(anna=anna, bert=bert)) == expected
 
 
-@pytest.mark.parametrize("change", [{"energy_wh": 101}, {"price_micro": 1}, {"slot": 1800}])
-def test_counting_other_content_is_a_mismatch(change: dict[str, int]) -> None:
+@pytest.mark.parametrize("change", [{"energy_wh": 101}, {"price_micro": 1}, {"slot": 1800}, {"trade": "residual"}])
+def test_counting_other_content_is_a_mismatch(change: dict[str, Any]) -> None:
     assert audit(books(anna=[PLAIN], bert=[replace(PLAIN, **change)])).ledger_mismatches == 1
 
 
@@ -81,6 +89,15 @@ def test_energy_beyond_the_sellers_mandate_was_sold_twice() -> None:
     other_slot = replace(second, slot=SLOT + 900)
     apart = books(100, anna=[PLAIN, other_slot], bert=[PLAIN], carl=[other_slot])
     assert audit(apart).wh_sold_twice == 60  # a mandate is for one slot
+
+
+def test_a_residual_contract_has_a_mandate_of_its_own() -> None:
+    after = replace(PLAIN, id="c2", trade="residual")
+    homes = books(100, anna=[PLAIN, after], bert=[PLAIN, after])
+    assert audit(homes) == result(counted=2, residual=1, twice=100)
+    mandates = {Session(SLOT): 100, Session(SLOT, "residual"): 100}
+    homes["anna"] = replace(homes["anna"], mandates_wh=mandates)
+    assert audit(homes) == result(counted=2, residual=1)
 
 
 def test_what_the_buyer_does_not_count_was_not_sold() -> None:

@@ -154,13 +154,27 @@ def test_a_gate_after_the_start_or_two_slots_at_once_are_refused() -> None:
             Rules.model_validate({**plain, **change})
 
 
+RESIDUAL_TIMES = ("residual_offers_s", "residual_expiry_s", "residual_gate_s")
+
+
+@pytest.mark.parametrize(("earlier", "later"), list(itertools.pairwise((*RESIDUAL_TIMES, "slot_s"))))
+def test_the_times_of_the_residual_round_must_rise_and_end_before_the_next_one(earlier: str, later: str) -> None:
+    plain = Rules().model_dump()
+    for value in (plain[later], plain[later] + 1):
+        with pytest.raises(ValidationError, match="residual_gate_s < slot_s must hold"):
+            Rules.model_validate({**plain, earlier: value})
+
+
 @pytest.mark.parametrize("slot_s", [60, 300, 900, 1800, 3600])
 def test_times_scale_with_the_slot(slot_s: int) -> None:
     plain, rules = Rules(), Rules.for_slot(slot_s, 24, price_rule="sdr", round_limit=7)
     assert (rules.slot_s, rules.horizon_slots, rules.price_rule, rules.round_limit) == (slot_s, 24, "sdr", 7)
-    for name in (*TIMES, "round_timeout_s"):
+    for name in (*TIMES, *RESIDUAL_TIMES, "round_timeout_s"):
         assert getattr(rules, name) == getattr(plain, name) * slot_s // plain.slot_s
     assert rules.round_timeout_s >= 1
+    assert rules.sharing_limit_wh == plain.sharing_limit_wh * slot_s // plain.slot_s
+    longer = max(1.0, slot_s / plain.slot_s)  # a network is no faster in a short slot
+    assert (rules.deviation_s, rules.deviation_life_s) == (plain.deviation_s * longer, plain.deviation_life_s * longer)
 
 
 def test_a_change_wins_over_the_scaled_time() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from neighbourhood import START
 from pair import Party, Wires
-from sealed import RULES, SLOT, Street
+from sealed import RULES, SESSION, SLOT, Street
 
-from coordinator.contracts import CONTRACTS_MAX, contract_id
+from coordinator.contract_book import CONTRACTS_MAX
+from coordinator.contracts import contract_id
 from coordinator.errors import LocalProtocolError, RemoteProtocolError
 from coordinator.messages import (
     ADAPTER,
@@ -21,6 +22,7 @@ from coordinator.messages import (
     PositionRequest,
     Reject,
 )
+from coordinator.sessions import Session
 
 STREET = Street(3)
 BUYER, SELLER, THIRD = STREET.ids
@@ -54,7 +56,7 @@ def bound(energy_wh: int = 100) -> tuple[Party, Party]:
 
 def offer_of(buyer: str, number: int = 0, inc: int = 7, **changes: Any) -> Any:
     body = {
-        "contract_id": contract_id(buyer, inc, SLOT.key, SELLER, number),
+        "contract_id": contract_id(buyer, inc, SESSION, SELLER, number),
         "slot": SLOT.key,
         "seller": SELLER,
         "energy_wh": 100,
@@ -69,15 +71,15 @@ def offer_of(buyer: str, number: int = 0, inc: int = 7, **changes: Any) -> Any:
 def test_offer_and_accept_bind_both() -> None:
     buyer, seller = bound()
     assert (buyer.statuses, seller.statuses) == (["bound"], ["accepted"])
-    assert (buyer.book.net_wh(SLOT.key), seller.book.net_wh(SLOT.key)) == (100, -100)
-    assert buyer.book.partners(SLOT.key) == {SELLER}
+    assert (buyer.book.net_wh(SESSION), seller.book.net_wh(SESSION)) == (100, -100)
+    assert buyer.book.partners(SESSION) == {SELLER}
 
 
 def test_an_offer_alone_is_no_energy_to_plan_with() -> None:
     buyer, _ = parties()
     buyer.offer(SELLER)
     assert buyer.statuses == ["offered"]
-    assert buyer.book.net_wh(SLOT.key) == 0
+    assert buyer.book.net_wh(SESSION) == 0
 
 
 @pytest.mark.parametrize(
@@ -132,8 +134,8 @@ def test_a_second_content_for_one_contract_gets_no_answer() -> None:
 def test_nobody_can_take_another_homes_contract_id() -> None:
     """Otherwise a third home that guesses the id makes the seller deaf to the buyer's real offer."""
     buyer, seller = parties()
-    stolen = contract_id(BUYER, 7, SLOT.key, SELLER, 0)
-    for contract in (stolen, "0f" * 16, contract_id(THIRD, 7, SLOT.key, SELLER, CONTRACTS_MAX)):
+    stolen = contract_id(BUYER, 7, SESSION, SELLER, 0)
+    for contract in (stolen, "0f" * 16, contract_id(THIRD, 7, SESSION, SELLER, CONTRACTS_MAX)):
         forged = offer_of(THIRD, contract_id=contract)
         with pytest.raises(RemoteProtocolError, match="not the sender's own"):
             seller.book.receive(forged, START)
@@ -145,8 +147,8 @@ def test_offers_for_another_seller_or_an_unknown_slot_promise_nothing() -> None:
     other_slot = SLOT.key + RULES.slot_s
     for verified in (
         offer_of(BUYER, seller=THIRD),
-        offer_of(BUYER, slot=other_slot, contract_id=contract_id(BUYER, 7, other_slot, SELLER, 0)),
-        offer_of(BUYER, slot=2**37, contract_id=contract_id(BUYER, 7, 2**37, SELLER, 0)),
+        offer_of(BUYER, slot=other_slot, contract_id=contract_id(BUYER, 7, Session(other_slot), SELLER, 0)),
+        offer_of(BUYER, slot=2**37, contract_id=contract_id(BUYER, 7, Session(2**37), SELLER, 0)),
     ):
         assert seller.book.receive(verified, START) == []
 
@@ -238,7 +240,7 @@ def test_a_lapse_before_the_gate_frees_the_seller() -> None:
     assert to == SELLER
     seller.receive(lapse, EXPIRY_AT)
     assert seller.statuses == ["freed"]
-    assert seller.book.net_wh(SLOT.key) == 0
+    assert seller.book.net_wh(SESSION) == 0
     assert kinds(seller.receive(offer_of(THIRD, seller=SELLER, energy_wh=100).wire, START)) == ["accept"]
 
 
@@ -282,12 +284,12 @@ def test_what_the_buyers_position_contains_counts_on_both_sides() -> None:
     buyer, seller = bound()
     assert kinds(seller.close_gate(GATE_AT)) == ["position", "leaf"]
     assert seller.statuses == ["accepted"]
-    assert not seller.book.resolved(SLOT.key)
+    assert not seller.book.resolved(SESSION)
     for wire in delivered(buyer.close_gate(GATE_AT), seller):
         seller.receive(wire, GATE_AT)
     assert (buyer.statuses, seller.statuses) == (["counted"], ["counted"])
-    assert buyer.book.resolved(SLOT.key)
-    assert seller.book.resolved(SLOT.key)
+    assert buyer.book.resolved(SESSION)
+    assert seller.book.resolved(SESSION)
 
 
 def test_position_and_leaf_may_come_in_either_order() -> None:
@@ -435,7 +437,7 @@ def test_decided_slots_leave_memory_and_undecided_ones_stay() -> None:
     assert seller.statuses == []
     request = STREET.seal(PositionRequest, SELLER, BUYER, now=GATE_AT, slot=SLOT.key)
     assert buyer.receive(request.wire, GATE_AT) == []
-    assert (buyer.book._said, seller.book._said) == ({}, {})
+    assert (buyer.book._sessions, seller.book._sessions) == ({}, {})
 
 
 @pytest.mark.parametrize("stage", range(5))
@@ -451,6 +453,6 @@ def test_a_restart_at_any_stage_changes_nothing(stage: int) -> None:
     for step in steps[: stage + 1]:
         step()
     for party in (buyer, seller):
-        before = (party.contracts, party.book._said, party.book._slots, party.book.net_wh(SLOT.key))
+        before = (party.contracts, party.book._sessions, party.book.net_wh(SESSION))
         party.restart()
-        assert (party.contracts, party.book._said, party.book._slots, party.book.net_wh(SLOT.key)) == before
+        assert (party.contracts, party.book._sessions, party.book.net_wh(SESSION)) == before

@@ -13,11 +13,11 @@ from sealed import SLOT, Street
 from coordinator.charter import Rules
 from coordinator.contracts import Status
 from coordinator.ledger import Origin
-from coordinator.messages import EVERYBODY
+from coordinator.messages import EVERYBODY, Trade
+from coordinator.sessions import Session
 
-RULES = Rules(horizon_slots=4, expiry_s=120, gate_s=90, round_timeout_s=45)
+RULES = Rules(horizon_slots=4, expiry_s=120, gate_s=90, round_timeout_s=45, residual_expiry_s=230, residual_gate_s=260)
 STREET = Street(3, RULES)
-GATE_AT = SLOT.start_at - timedelta(seconds=RULES.gate_s)
 RETRY = timedelta(seconds=RULES.round_timeout_s)
 SKEW_MAX_S = 60
 """Two clocks may differ by what messages may be dated ahead."""
@@ -35,15 +35,25 @@ class Trade(RuleBasedStateMachine):
         before_gate_s=st.sampled_from([31, 60, 100, 200, 700]),
         wishes=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 250)), min_size=1, max_size=4),
         decided=st.booleans(),
+        trade=st.sampled_from(["slot", "residual"]),
     )
     def begin(
-        self, sell_wh: int, skews: list[int], before_gate_s: int, wishes: list[tuple[int, int]], decided: bool
+        self,
+        sell_wh: int,
+        skews: list[int],
+        before_gate_s: int,
+        wishes: list[tuple[int, int]],
+        decided: bool,
+        trade: Trade,
     ) -> None:
+        self.session = Session(SLOT.key, trade)
+        self.gate_at = self.session.gate_at(RULES)
         self.parties = [
-            Party(STREET, home, timedelta(seconds=skew)) for home, skew in zip(STREET.ids, skews, strict=True)
+            Party(STREET, home, timedelta(seconds=skew), self.session)
+            for home, skew in zip(STREET.ids, skews, strict=True)
         ]
         *self.buyers, self.seller = self.parties
-        self.now = max(START, GATE_AT - timedelta(seconds=before_gate_s))
+        self.now = max(START, self.gate_at - timedelta(seconds=before_gate_s))
         self.flying: list[tuple[Party, bytes]] = []
         self.answers: dict[str, set[bytes]] = {}
         self.final: dict[tuple[str, str], Status] = {}
@@ -66,7 +76,7 @@ class Trade(RuleBasedStateMachine):
 
     def close_due_gates(self) -> None:
         for party in self.parties:
-            if party.clock(self.now) >= GATE_AT and not party.book.closed(SLOT.key):
+            if party.clock(self.now) >= self.gate_at and not party.book.closed(self.session):
                 self.post(party, party.close_gate(self.now))
 
     @precondition(lambda self: not self.decided)
@@ -78,7 +88,7 @@ class Trade(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1), energy_wh=st.integers(1, 250), price=st.sampled_from([160_000, 180_000]))
     def offer(self, who: int, energy_wh: int, price: int) -> None:
         buyer = self.buyers[who]
-        if not buyer.book.closed(SLOT.key) and len(buyer.contracts) < 4:
+        if not buyer.book.closed(self.session) and len(buyer.contracts) < 4:
             self.post(buyer, [(self.seller.home, buyer.offer(self.seller.home, energy_wh, price, self.now))])
 
     @precondition(lambda self: self.flying)
@@ -146,7 +156,7 @@ class Trade(RuleBasedStateMachine):
         """After the network heals, every contract is decided and both sides agree."""
         if not hasattr(self, "parties"):
             return
-        self.now = max(self.now, GATE_AT + timedelta(seconds=SKEW_MAX_S))
+        self.now = max(self.now, self.gate_at + timedelta(seconds=SKEW_MAX_S))
         for _ in range(8):
             self.close_due_gates()
             for party in self.parties:
@@ -154,11 +164,11 @@ class Trade(RuleBasedStateMachine):
             while self.flying:
                 self.arrive(*self.flying.pop(0))
             self.now += RETRY
-        assert all(party.book.resolved(SLOT.key) for party in self.parties)
+        assert all(party.book.resolved(self.session) for party in self.parties)
         assert all(c.status in FINAL for party in self.parties for c in party.contracts.values())
         counted = [{i: c for i, c in p.contracts.items() if c.status is Status.COUNTED} for p in self.parties]
         assert counted[0] | counted[1] == counted[2]
-        assert sum(party.book.net_wh(SLOT.key) for party in self.parties) == 0
+        assert sum(party.book.net_wh(self.session) for party in self.parties) == 0
         self.what_is_final_stays()
         self.nothing_is_sold_above_the_mandate()
         self.every_offer_has_one_answer_for_ever()

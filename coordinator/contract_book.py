@@ -1,0 +1,243 @@
+"""What a home does about its contracts: offers, answers, positions, retries.
+
+Decisions return effects and change nothing; what they decided counts once the shell made it durable and handed it to
+`apply` (contracts.py, where the states of a contract are told).
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from coordinator.charter import Rules
+from coordinator.clock import unix_ms
+from coordinator.codec import Verified, message_id
+from coordinator.contracts import Contract, Contracts, Status, contract_id
+from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
+from coordinator.errors import LocalProtocolError, RemoteProtocolError
+from coordinator.ledger import Mark
+from coordinator.merkle import leaf_hash, prove, root_and_proofs
+from coordinator.messages import (
+    EVERYBODY,
+    Accept,
+    Lapse,
+    Leaf,
+    Meter,
+    Offer,
+    Position,
+    PositionRequest,
+    Reject,
+)
+from coordinator.sessions import Session
+
+EVIDENCE_LIFE = timedelta(days=30)
+"""Final answers stay valid this long; a peer that was away so long needs its people to talk."""
+CONTRACTS_MAX = 64
+"""Of one pair in one session: as many as a leaf can carry."""
+
+
+class ContractBook(Contracts):
+    """See the module's text.
+
+    Args:
+        me: Own id.
+        rules: The charter's rules.
+        incarnation: Number of this ledger's life; part of every contract id: a restored backup cannot reuse one.
+    """
+
+    def __init__(self, *, me: str, rules: Rules, incarnation: int) -> None:
+        super().__init__(me=me, rules=rules)
+        self._incarnation = incarnation
+        self._held: dict[tuple[Session, str], Verified[Leaf]] = {}
+
+    # Buying and selling
+
+    def mandate(self, session: Session, *, sell_wh: int, floor_micro: int) -> list[Effect]:
+        """Fix how much this home may sell in the session, and for how little, before anybody can buy it."""
+        data = {"trade": session.trade, "sell_wh": sell_wh, "floor_micro": floor_micro}
+        return [Note(mark=Mark(kind="mandate", slot=session.slot, data=data))]
+
+    def offer(self, session: Session, *, seller: str, energy_wh: int, price_micro: int) -> list[Effect]:
+        """Offer to buy from `seller`.
+
+        Raises:
+            LocalProtocolError: If the session's gate is closed, or the seller is this home.
+        """
+        if self.closed(session) or seller == self._me:
+            raise LocalProtocolError(f"no offer to {seller} for {session}")
+        contracts = self._book(session).contracts.values()
+        number = sum(1 for c in contracts if c.buyer == self._me and c.seller == seller)
+        body = {
+            "contract_id": contract_id(self._me, self._incarnation, session, seller, number),
+            "slot": session.slot,
+            "seller": seller,
+            "energy_wh": energy_wh,
+            "price_micro": price_micro,
+            "trade": session.trade,
+        }
+        return [Say(kind=Offer, to=seller, expires_at=session.expiry_at(self._rules), body=body)]
+
+    def receive(self, verified: Verified[Any], now: datetime) -> list[Effect]:
+        """Decide what a peer's message means. Redelivery changes nothing.
+
+        Raises:
+            RemoteProtocolError: If an offer's contract id is not its sender's to give.
+        """
+        match verified.message:
+            case Offer():
+                return self._on_offer(verified, now)
+            case Accept() | Reject():
+                return self._on_answer(verified, now)
+            case Lapse():
+                return self._on_lapse(verified)
+            case Position() | Leaf():
+                return self._on_position(verified)
+            case PositionRequest() as request:
+                said = self._book(Session(request.slot, request.trade)).said
+                keys = [("position", EVERYBODY), ("leaf", request.sender)]
+                return [Again(wire=said[key], to=request.sender) for key in keys if key in said]
+            case Meter() as meter:
+                session = Session(meter.slot)
+                known = ("meter", meter.sender) in self._book(session).said
+                return [] if known or meter.sender not in self.partners(session) else [Keep(verified=verified)]
+        return []
+
+    def _on_offer(self, verified: Verified[Offer], now: datetime) -> list[Effect]:
+        offer = verified.message
+        session = Session(offer.slot, offer.trade)
+        ids = (contract_id(offer.sender, offer.inc, session, self._me, n) for n in range(CONTRACTS_MAX))
+        if offer.contract_id not in ids:
+            raise RemoteProtocolError(offer.sender, "contract id is not the sender's own")
+        book, offer_hash = self._book(session), message_id(verified.wire)
+        known = book.contracts.get(offer.contract_id)
+        if known is not None:
+            answer = book.said.get(("answer", known.id))
+            return [Again(wire=answer, to=offer.sender)] if answer and known.offer_hash == offer_hash else []
+        if book.sell_wh is None or book.closed or now >= session.gate_at(self._rules) or offer.seller != self._me:
+            return []  # it comes again or lapses at the buyer's; nothing was promised
+        if offer.sender in book.positions:
+            return []  # the buyer's gate is closed; its leaf, which left this offer out, does not come again
+        sold_wh = sum(c.energy_wh for c in self._sold(session))
+        reason = ""
+        if offer.price_micro < book.floor_micro:
+            reason = "price too low"
+        elif sold_wh + offer.energy_wh > book.sell_wh:
+            reason = "sold out"
+        body = {"slot": offer.slot, "contract_id": offer.contract_id, "offer_hash": offer_hash}
+        kind = Reject if reason else Accept
+        said = body | {"reason": reason} if reason else body
+        return [Keep(verified=verified), Say(kind=kind, to=offer.sender, expires_at=now + EVIDENCE_LIFE, body=said)]
+
+    def _on_answer(self, verified: Verified[Accept | Reject], now: datetime) -> list[Effect]:
+        answer = verified.message
+        contract = self._contract(answer.contract_id)
+        if contract is None or contract.seller != answer.sender or contract.offer_hash != answer.offer_hash:
+            return []
+        if contract.status is Status.OFFERED:
+            return [Keep(verified=verified)]
+        if contract.status in {Status.LAPSED, Status.VOID} and isinstance(answer, Accept):
+            lapse = self._book(contract.session).said.get(("lapse", contract.id))
+            return [Again(wire=lapse, to=contract.seller)] if lapse else [self._lapse(contract, now)]
+        return []
+
+    def _lapse(self, contract: Contract, now: datetime) -> Say:
+        body = {"slot": contract.slot, "contract_id": contract.id, "offer_hash": contract.offer_hash}
+        return Say(kind=Lapse, to=contract.seller, expires_at=now + EVIDENCE_LIFE, body=body)
+
+    def _on_lapse(self, verified: Verified[Lapse]) -> list[Effect]:
+        contract = self._contract(verified.message.contract_id)
+        if contract is None or contract.buyer != verified.message.sender or contract.status is not Status.ACCEPTED:
+            return []
+        if self.closed(contract.session):
+            return []  # after the gate the buyer's position decides
+        return [Keep(verified=verified)]
+
+    # The gate
+
+    def close_gate(self, session: Session, salt: Callable[[Session, str], str], now: datetime) -> list[Effect]:
+        """Fix and publish the position of the session: what is in it counts, whatever comes later.
+
+        Args:
+            salt: Gives an unguessable 128-bit hex salt for a partner in a session.
+        """
+        if self.closed(session):
+            return []
+        contracts = self._book(session).contracts.values()
+        sold = self._sold(session)
+        bought = [c for c in contracts if c.status is Status.BOUND]
+        firm = [*sold, *bought]
+        # A seller may have accepted what lapsed here, and our lapse may be lost: its leaf tells it that nothing counts.
+        lapsed = {c.seller for c in contracts if c.status is Status.LAPSED}
+        partners = sorted(self.partners(session) | lapsed)
+        ids = {p: tuple(sorted(c.id for c in firm if p in (c.seller, c.buyer))) for p in partners}
+        salts = {p: salt(session, p) for p in partners}
+        root, proofs = root_and_proofs([leaf_hash(p, ids[p], salts[p]) for p in partners])
+        expires_at = now + EVIDENCE_LIFE
+        head = {"slot": session.slot, "trade": session.trade}
+        totals = {"sold_wh": sum(c.energy_wh for c in sold), "bought_wh": sum(c.energy_wh for c in bought)}
+        leaves = [
+            Say(
+                kind=Leaf,
+                to=partner,
+                expires_at=expires_at,
+                body={**head, "contract_ids": ids[partner], "salt": salts[partner], "proof": proof},
+            )
+            for partner, proof in zip(partners, proofs, strict=True)
+        ]
+        return [Say(kind=Position, to=EVERYBODY, expires_at=expires_at, body={**head, "root": root, **totals}), *leaves]
+
+    def _on_position(self, verified: Verified[Position | Leaf]) -> list[Effect]:
+        """Keep a partner's position, and its leaf once that is proved to be in the position's root."""
+        message = verified.message
+        session, sender = Session(message.slot, message.trade), message.sender
+        if sender not in self.partners(session):
+            return []
+        book = self._book(session)
+        effects: list[Effect] = []
+        position = book.positions.get(sender)
+        if isinstance(message, Leaf):
+            self._held[session, sender] = Verified.narrow(verified, Leaf)
+        elif position is None:
+            position = message
+            effects.append(Keep(verified=verified))
+        leaf = self._held.get((session, sender))
+        if position is None or leaf is None:
+            return effects
+        del self._held[session, sender]
+        content = leaf.message
+        proved = prove(leaf_hash(self._me, content.contract_ids, content.salt), content.proof, position.root)
+        return [*effects, Keep(verified=leaf)] if proved and sender not in book.leaves else effects
+
+    # Time
+
+    def next_deadline(self) -> datetime | None:
+        """Return when `tick` has something to do, or None while nothing waits for an answer."""
+        return min((self._waits_until(contract) for contract in self._waiting()), default=None)
+
+    def tick(self, now: datetime) -> list[Effect]:
+        """Do what is due: let old offers lapse, repeat what has no answer, ask for positions. One sweep over all."""
+        effects: list[Effect] = []
+        for contract in self._waiting():
+            if now < self._waits_until(contract):
+                continue
+            self._retry_at[contract.id] = now + self._retry
+            if contract.status is Status.ACCEPTED:
+                expires_at = now + timedelta(seconds=self._rules.slot_s)
+                body = {"slot": contract.slot, "trade": contract.trade}
+                effects.append(Whisper(kind=PositionRequest, to=contract.buyer, expires_at=expires_at, body=body))
+            elif unix_ms(now) >= contract.expires_ms:
+                effects.append(self._lapse(contract, now))
+            else:
+                wire = self._book(contract.session).said["offer", contract.id]
+                effects.append(Again(wire=wire, to=contract.seller))
+        return effects
+
+    def _waiting(self) -> list[Contract]:
+        """Return what needs another word of the partner's: an answer, or after the gate a position."""
+        unanswered = [c for key in self._unanswered if (c := self._contract(key)) is not None]
+        return [c for c in unanswered if c.status is Status.OFFERED or self.closed(c.session)]
+
+    def _waits_until(self, contract: Contract) -> datetime:
+        at = self._retry_at[contract.id]
+        if contract.status is Status.OFFERED:
+            return min(at, datetime.fromtimestamp(contract.expires_ms / 1000, UTC))
+        return at
