@@ -3,6 +3,7 @@
 Every subsystem gets its own section and nothing else. Relative paths in the file are relative to the file.
 """
 
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -12,9 +13,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.control.settings import ControlSettings
 from agent.devices.settings import DeviceSettings
+from agent.forecast.calendar import Calendar, Place
 from agent.planning.problem import WEAR_PER_KWH, Battery
 from agent.planning.tariff import TariffSettings
 from agent.simulator.settings import ClockSettings
+from agent.simulator.wishes import Wishes
 from coordinator.broker_settings import BrokerSettings
 from coordinator.charter import DisplayName
 from coordinator.errors import ConfigError
@@ -34,6 +37,13 @@ class HomeSection(Section):
     data_dir: Path = Path("data")
     pv_kwp: float | None = Field(default=None, ge=0)
     """Installed PV power; forecasts stay below it. 0 for a home without."""
+    country: str | None = Field(default=None, pattern="^[A-Z]{2}$")
+    """Two letters, for public holidays."""
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    """Degrees, with longitude: for the height of the sun. Neither leaves the home unless `weather` is on."""
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    weather: bool = False
+    """Ask Open-Meteo for the weather at the place, rounded to a tenth of a degree; needs the extra `weather`."""
     connection_kw: float | None = Field(default=None, gt=0)
     """Limit of the grid connection in both directions."""
     since: AwareDatetime | None = None
@@ -42,6 +52,21 @@ class HomeSection(Section):
     """Bills count up to here; without it, for ever."""
 
     _known_zone = field_validator("timezone")(known_zone)
+
+    @field_validator("country")
+    @classmethod
+    def _has_holidays(cls, country: str | None) -> str | None:
+        if country is not None:
+            Calendar(Place(timezone=UTC, country=country))
+        return country
+
+    @model_validator(mode="after")
+    def _place_is_whole(self) -> "HomeSection":
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude belong together: give both or none")
+        if self.weather and self.latitude is None:
+            raise ValueError("weather needs latitude and longitude")
+        return self
 
     @property
     def zone(self) -> ZoneInfo:
@@ -122,6 +147,9 @@ class HomeConfig(BaseSettings):
     poll: PollSection = PollSection()
     battery: BatterySection | None = None
     control: ControlSettings = ControlSettings()
+    wishes: Wishes = Wishes()
+    """Cars, loads that can wait and tanks, for the plan and its reasons: no device steers them yet, so the owner does
+    what the plan page says. The load forecast learns from the meter, so tell only what the record does not show yet."""
     broker: BrokerSettings | None = None
     """Start this home's broker together with the agent; without it, the broker runs on its own."""
     clock: ClockSettings | None = None

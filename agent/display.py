@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Literal
 
 from agent import showing
+from agent.control.controller import Shared
 from agent.control.guard import GuardStatus
 from agent.dashboard.publisher import StatePublisher
 from agent.dashboard.topics import Notice, Notices
 from agent.devices.reading import HomeReading
+from agent.forecast.evaluation import DayAccuracy
 from agent.household import SlotTarget, TradingHome
 from coordinator.charter import Charter
 from coordinator.clock import Clock
@@ -56,8 +58,10 @@ class Display:
         self._tell = tell
         self._notices: deque[Notice] = deque(maxlen=NOTICES_KEPT)
 
-    def state(self, reading: HomeReading, guard: GuardStatus, target: SlotTarget | None) -> None:
-        self._publisher.publish(showing.state(self._name, reading, guard, target))
+    def state(
+        self, reading: HomeReading, guard: GuardStatus, target: SlotTarget | None, shared: Shared | None = None
+    ) -> None:
+        self._publisher.publish(showing.state(self._name, reading, guard, target, shared))
 
     def plan(self, target: SlotTarget) -> None:
         self._publisher.publish(showing.plan(self._name, self._clock.now(), target.plan))
@@ -67,11 +71,11 @@ class Display:
         tariff, now = home.tariff_micro(slot), self._clock.now()
         self._publisher.publish(showing.market(self._name, now, slot, home.result(slot), made, tariff, self._me))
 
-    def settled(self, home: TradingHome) -> None:
+    def settled(self, home: TradingHome, yesterday: DayAccuracy | None = None) -> None:
         now = self._clock.now()
         day = home.latest_settled(86400 // self._charter.rules.slot_s)
         since = self._since or (day[0].energy.slot.start_at if day else now)
-        self._publisher.publish(showing.day(self._name, now, day, self._me, self._charter))
+        self._publisher.publish(showing.day(self._name, now, day, self._me, self._charter, yesterday))
         self._publisher.publish(showing.savings(self._name, now, home.savings, self._charter.currency, since))
 
     def peers(self, presence: Presence) -> None:

@@ -19,6 +19,12 @@ timezone = @TIMEZONE@
 data_dir = "data"
 # Installed power of the panels, in kWp; 0 without. Forecasts stay below it.
 pv_kwp = 6.0
+# For better forecasts: public holidays of your country (two letters), and the sun's height at your place, in degrees.
+#country = "DE"
+#latitude = 52.5
+#longitude = 13.4
+# Ask Open-Meteo for the weather there, rounded to 10 km; the only thing this program ever asks the internet.
+#weather = false
 # Limit of the grid connection in both directions, in kW; without it, none is assumed. For example:
 #connection_kw = 17.0
 # Bills count from here and up to here; without them, from the first metered slot and for ever. For example:
@@ -137,6 +143,63 @@ discharge_kw = 5.0
 # What wears off per kWh that goes in and out again, in @CURRENCY@.
 #wear_per_kwh = 0.01
 
+# An electric car that is here every day. Nothing steers it yet: the plan counts with it and says when charging is best.
+# The load forecast learns from the meter, so tell here only what its record does not show yet. For example:
+#[[wishes.vehicles]]
+#name = "car"
+#capacity_kwh = 40.0
+#charge_kw = 11.0
+# Above 0 for a car that can give energy back.
+#discharge_kw = 0.0
+# One way, of what goes in.
+#efficiency = 0.92
+# Local times of a usual day.
+#arrives = "18:00"
+# See above.
+#leaves = "07:00"
+# What is usually left in it then.
+#arrives_with_kwh = 15.0
+# What must be in it when it leaves.
+#needed_kwh = 25.0
+# It never gives energy below this.
+#reserve_kwh = 0.0
+
+# A load that must run once a day and does not mind when, between two local times. For example:
+#[[wishes.shiftables]]
+#name = "laundry"
+# What it needs in all, and at most at once.
+#energy_kwh = 2.0
+# See above.
+#power_kw = 2.0
+# It may start then.
+#from = "09:00"
+# It must be done by then.
+#to = "17:00"
+
+# A hot water tank with a heater or a heat pump. For example:
+#[[wishes.tanks]]
+#name = "hot water"
+# What it holds.
+#litres = 200.0
+# Electric power of the heater.
+#heater_kw = 2.0
+# Heat per electric energy: 1 for a heater, about 3 for a heat pump.
+#cop = 1.0
+# The band it should stay in.
+#lowest_c = 45.0
+# See above.
+#highest_c = 60.0
+# How warm it is when planning begins; without it, the middle of the band.
+#initial_c = 52.0
+# What it cools down to when left alone.
+#surroundings_c = 20.0
+# How much of its heat a day takes, in percent.
+#loss_pct_per_day = 15.0
+# Heat drawn per day, in equal parts at these local times.
+#drawn_kwh_per_day = 4.0
+# See above.
+#drawn_at = ["07:00", "19:00"]
+
 # A new home observes only: nothing is written to any device. Both switches must be true before the battery is
 # commanded; the inverter then forgets each command by itself when this program ends.
 [control]
@@ -158,6 +221,11 @@ commissioned = false
 #tick_s = 0.5
 # After so many readings in a row that show the battery elsewhere, control is given up until you reset it.
 #misses = 3
+# Within a slot, neighbours tell each other every few seconds how far they are from their plans, and batteries share
+# what remains in sum. They see that something large was switched on here, not what. false: tell and share nothing.
+#share = true
+# The most that this battery moves per day for neighbours, on top of what it moves for this home, in Wh. For example:
+#share_wh_per_day = 2000.0
 
 # A simulated clock, for trying out only: it was start_at when the wall showed anchor_at, and runs speed times as fast.
 # Real homes leave it out. For example:

@@ -14,27 +14,31 @@ from agent.devices.opening import LinkPool, open_device
 from agent.devices.poller import Poller
 from agent.devices.reading import HomeReading
 from agent.display import Display, Level
-from agent.household import Change, TradingHome
+from agent.forecast.training import TrainingError, train
+from agent.forecast.weather import WeatherSource
+from agent.household import HISTORY_DAYS, Change, TradingHome
 from agent.live_words import home_words
-from agent.memory import HomeMemory
+from agent.memory import HomeMemory, weather_source
 from agent.peer_links import link_settings
-from agent.steering import NO_BATTERY, Steering
+from agent.steering import NO_BATTERY, Aim, Steering
 from coordinator.broker_keeper import keep_serving
 from coordinator.charter import load_charter
 from coordinator.clock import Clock, WallClock
 from coordinator.errors import ConfigError
+from coordinator.household import MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkNotice, LinkOptions
 from coordinator.mosquitto import open_broker
 from coordinator.node import Node, NodeOptions
 from coordinator.slots import Slot
-from coordinator.trader import MeterReading
 from coordinator.transport import Transport
 
 LEARN_HOUR = 0
 LEARN_SPREAD_MIN = 50
 """Daily learning in the first hour of the local day, at a minute of the home's own: neighbours take turns."""
+WEATHER_S = 3 * 3600.0
+"""Wall seconds between two questions for the weather; its forecasts are renewed about as often."""
 PEERS_S = 2.0
 """Wall seconds between two looks at who is online."""
 
@@ -87,7 +91,8 @@ class Agent:
         self._steering: Steering | None = None
         self._poller: Poller | None = None
         self._seen_whole = False
-        self.home.learn(self._slot())  # before anything runs: nothing is kept waiting yet
+        self._weather = weather_source(config)
+        self.home.weather = self._weather.kept() if self._weather else None
 
     # Running
 
@@ -104,8 +109,9 @@ class Agent:
             pool = LinkPool(self.clock)
             stack.push_async_callback(pool.close)
             devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
-            slot_s = self.charter.rules.slot_s
-            self._steering = Steering(self.config, devices, self.clock, slot_s, self.notice)
+            self._steering = Steering(self.config, devices, self.clock, self.charter.rules, self.notice)
+            if (sharing := self._steering.sharing) is not None:
+                sharing.worn_on, sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
                 devices,
                 self.clock,
@@ -122,6 +128,8 @@ class Agent:
                 tasks.create_task(self._node.run(), name="trade")
                 tasks.create_task(self._learn_daily(), name="learn")
                 tasks.create_task(self._show_peers(), name="peers")
+                if self._weather is not None:
+                    tasks.create_task(self._watch_weather(self._weather), name="weather")
                 if (guard := self._steering.guard) is not None:
                     tasks.create_task(guard.run(), name="guard")
                 if broker is not None:
@@ -143,7 +151,8 @@ class Agent:
         return Slot.at(self.clock.now(), self.charter.rules.slot_s)
 
     async def _learn_daily(self) -> None:
-        """Fit the forecasts anew every night; APScheduler knows local nights, a simulated clock has its own."""
+        """Fit the forecasts now and every night; APScheduler knows local nights, a simulated clock has its own."""
+        await self._learn()
         minute = 5 + sum(self.identity.public_key) % LEARN_SPREAD_MIN
         if self.config.clock is None:
             scheduler = AsyncIOScheduler(timezone=self.config.home.zone)
@@ -160,8 +169,23 @@ class Agent:
             await self._learn()
 
     async def _learn(self) -> None:
-        await asyncio.to_thread(self.home.learn, self._slot())
+        """Train a copy of the forecaster beside the loop; it takes over when it is ready."""
+        slot, home = self._slot(), self.home
+        try:
+            trained = await asyncio.to_thread(train, home.forecaster, home.history(slot, HISTORY_DAYS), home.weather)
+        except TrainingError as error:
+            self.notice("warning", str(error))
+        else:
+            home.forecaster = trained.forecaster
+            if trained.cpu_s:
+                took = f"{trained.cpu_s:.1f} s of CPU, {trained.peak_mb:.0f} MB"
+                self.notice("info", f"forecasts learned anew ({took})")
         self._memory.prune(self._slot())
+
+    async def _watch_weather(self, source: WeatherSource) -> None:
+        while True:
+            self.home.weather = await asyncio.to_thread(source.refresh)
+            await asyncio.sleep(WEATHER_S)
 
     # Readings
 
@@ -177,23 +201,32 @@ class Agent:
         self._steer(reading)
         slot = Slot.at(reading.at, self.charter.rules.slot_s)
         status = self._steering.status if self._steering else NO_BATTERY
-        self._display.state(reading, status, self.home.known_target(slot))
+        shared = self._steering.shared if self._steering else None
+        self._display.state(reading, status, self.home.known_target(slot), shared)
         self._display.notices(self._warnings())
 
     def _slot_done(self, energy: SlotEnergy) -> None:
         self.home.slot_done(energy)
         self._memory.slot_done(energy)
+        self._memory.metered(self.home)
         if self._node is not None:
             reading = MeterReading(import_wh=max(energy.net_wh, 0), export_wh=max(-energy.net_wh, 0))
             self._node.metered(energy.slot, reading)
+        if self._steering is not None and self._steering.sharing is not None:
+            self._memory.worn_is(self._steering.sharing.worn_on, self._steering.sharing.worn_wh)
 
     def _steer(self, reading: HomeReading) -> None:
-        if self._steering is None or self._steering.guard is None:
+        steering, node = self._steering, self._node
+        if steering is None or node is None or (steering.guard is None and steering.sharing is None):
             return
         now = self.clock.now()
         slot = self._slot()
-        target_wh, so_far = self.home.target(slot, now).net_wh, self._meter.so_far(now)
-        self._steering.steer(reading, now=now, slot=slot, target_wh=target_wh, so_far=so_far)
+        target = self.home.target(slot, now)
+        aim = Aim(net_wh=target.net_wh, battery_w=target.battery_w)
+        others = node.desk.neighbours.fresh(now, steering.sharing.life_s) if steering.sharing else []
+        news = steering.steer(reading, now=now, slot=slot, aim=aim, so_far=self._meter.so_far(now), others=others)
+        if news is not None:
+            node.deviates(slot, news)
 
     # Showing
 
@@ -206,12 +239,12 @@ class Agent:
                 self._show_market(slot)
             case "plan":
                 target = self.home.target(slot, self.clock.now())
-                self._memory.planned(target)
+                self._memory.planned(target, self.home.forecast(slot))
                 self._display.plan(target)
                 self._show_market(slot)
             case "settled":
                 self._memory.settled(self.home)
-                self._display.settled(self.home)
+                self._display.settled(self.home, self._memory.yesterday(self._slot()))
 
     def _show_market(self, slot: Slot) -> None:
         if self._node is not None:

@@ -1,11 +1,14 @@
 """Turns what the home knows into its own MQTT topics. Pure: models in, models out."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 
+from agent.control.controller import Shared
 from agent.control.guard import GuardStatus
 from agent.dashboard.topics import (
+    Accuracy,
     Day,
     Market,
     Peer,
@@ -18,6 +21,7 @@ from agent.dashboard.topics import (
 from agent.dashboard.topics import Plan as PlanTopic
 from agent.dashboard.topics import Savings as SavingsTopic
 from agent.devices.reading import HomeReading
+from agent.forecast.evaluation import DayAccuracy
 from agent.household import Settled, SlotTarget
 from agent.planning.planner import Plan
 from agent.savings import Savings
@@ -31,7 +35,9 @@ from coordinator.slots import Slot
 _STATUS = {Status.OFFERED: "offered", Status.BOUND: "bound", Status.ACCEPTED: "bound", Status.COUNTED: "counted"}
 
 
-def state(home: str, reading: HomeReading, guard: GuardStatus, target: SlotTarget | None) -> State:
+def state(
+    home: str, reading: HomeReading, guard: GuardStatus, target: SlotTarget | None, shared: Shared | None = None
+) -> State:
     return State(
         home=home,
         at=reading.at,
@@ -45,6 +51,9 @@ def state(home: str, reading: HomeReading, guard: GuardStatus, target: SlotTarge
         target_w=guard.target_w,
         reason=guard.reason,
         trading_w=target.traded_wh / target.slot.hours if target else 0.0,
+        sharing=shared is not None,
+        sharing_with=shared.homes if shared else 0,
+        shared_w=round(shared.given_w, 1) if shared else 0.0,
     )
 
 
@@ -58,6 +67,7 @@ def trades(me: str, charter: Charter, contracts: Iterable[Contract]) -> list[Tra
                 "energy_wh": c.energy_wh if c.buyer == me else -c.energy_wh,
                 "price_per_kwh": from_micro(c.price_micro),
                 "status": _STATUS.get(c.status, "void"),
+                "trade": c.trade,
             }
         )
         for c in contracts
@@ -117,15 +127,17 @@ def market(
 
 def plan(home: str, at: datetime, plan: Plan) -> PlanTopic:
     s, p = plan.schedule, plan.problem
+    used_w = p.load_w - s.unserved_w + sum(flow.charge_w for flow in s.flexible)
+    given_w = s.battery_w + sum(flow.discharge_w for flow in s.flexible)
     return PlanTopic(
         home=home,
         at=at,
         slots=[
             PlannedSlot(
                 start_at=slot.start_at,
-                load_w=round(float(p.load_w[i]), 1),
-                pv_w=round(float(p.pv_w[i]), 1),
-                battery_w=round(float(s.battery_w[i]), 1),
+                load_w=round(float(used_w[i]), 1),
+                pv_w=round(float(p.pv_w[i] - s.curtailed_w[i]), 1),
+                battery_w=round(float(given_w[i]), 1),
                 trade_w=round(float(s.trade_w[i]), 1),
                 grid_w=round(float(s.import_w[i] - s.export_w[i] + s.trade_w[i]), 1),
                 soc_pct=None if plan.soc_pct is None else round(float(plan.soc_pct[i]), 2),
@@ -139,15 +151,28 @@ def plan(home: str, at: datetime, plan: Plan) -> PlanTopic:
     )
 
 
-def day(home: str, at: datetime, settled: Iterable[Settled], me: str, charter: Charter) -> Day:
-    return Day(home=home, at=at, slots=[_settled(s, me, charter) for s in settled])
+def day(
+    home: str,
+    at: datetime,
+    settled: Iterable[Settled],
+    me: str,
+    charter: Charter,
+    yesterday: DayAccuracy | None = None,
+) -> Day:
+    return Day(
+        home=home,
+        at=at,
+        slots=[_settled(s, me, charter) for s in settled],
+        yesterday=None if yesterday is None else Accuracy(**asdict(yesterday)),
+    )
 
 
 def _settled(s: Settled, me: str, charter: Charter) -> SettledSlot:
-    traded_wh = s.bill.bought_wh + s.bill.sold_wh
-    counted = [c for c in s.contracts if c.status is Status.COUNTED]
+    # What was balanced afterwards has a price per pair: only what was agreed beforehand says what the slot's price was.
+    agreed = [c for c in s.contracts if c.status is Status.COUNTED and c.trade == "slot"]
+    agreed_wh = sum(c.energy_wh for c in agreed)
     price = (
-        sum((from_micro(c.price_micro) * c.energy_wh for c in counted), Decimal(0)) / traded_wh if traded_wh else None
+        sum((from_micro(c.price_micro) * c.energy_wh for c in agreed), Decimal(0)) / agreed_wh if agreed_wh else None
     )
     return SettledSlot(
         start_at=s.energy.slot.start_at,

@@ -1,20 +1,29 @@
 """Steers the battery through the running slot: what the plan and the contracts want, given to the guard as leases."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from agent.config import HomeConfig
-from agent.control.controller import Follow, Release, decide
+from agent.control.controller import NOTHING_SHARED, Follow, Release, Shared, decide, time_left_s
 from agent.control.envelope import Envelope
 from agent.control.guard import Guard, GuardStatus
+from agent.control.headroom import Room, Storage, Worth, room
 from agent.control.ports import NoticeSink
+from agent.control.sharing import Sharing, Situation
 from agent.control.smoothing import SHARE_OF_SLOT, NetLoad
 from agent.devices.battery import Battery
 from agent.devices.device import Device
 from agent.devices.reading import HomeReading
+from coordinator.balancing import Numbers
+from coordinator.charter import Rules
 from coordinator.clock import Clock
 from coordinator.slots import Slot
 
+TELL_WALL_S = 0.2
+"""Wall seconds between two of a home's deviations at least, however fast slots run."""
+LIFE_WALL_S = 1.0
+"""Wall seconds a deviation holds at least: on a fast clock four polls, which slot time alone would not allow."""
 NO_BATTERY = GuardStatus(control="observe", target_w=None, reason="no battery to command")
 
 
@@ -30,20 +39,79 @@ def owner_envelope(config: HomeConfig) -> Envelope | None:
     )
 
 
+def owner_storage(config: HomeConfig) -> Storage | None:
+    if config.battery is None:
+        return None
+    battery = config.battery.battery()
+    return Storage(
+        capacity_wh=battery.capacity_wh,
+        efficiency_charge=battery.efficiency_charge,
+        efficiency_discharge=battery.efficiency_discharge,
+    )
+
+
+def owner_sharing(config: HomeConfig, rules: Rules, speed: float) -> Sharing | None:
+    """Return the home's side of shared balancing; None where the charter or the owner does not want it."""
+    if not (rules.balances_together and config.control.share):
+        return None
+    envelope, limit_wh = owner_envelope(config), config.control.share_wh_per_day
+    return Sharing(
+        rules=rules,
+        interval_s=max(rules.deviation_s, TELL_WALL_S * speed),
+        life_s=max(rules.deviation_life_s, LIFE_WALL_S * speed),
+        range_w=0.0 if envelope is None else envelope.charge_w + envelope.discharge_w,
+        wear_limit_wh=float("inf") if limit_wh is None else limit_wh,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What the running slot should come to.
+
+    Attributes:
+        net_wh: Net energy wanted from the grid in the whole slot, plan and contracts together.
+        battery_w: The battery's power in the plan, + discharges.
+        worth: What stored energy is worth; None lets the battery share whatever it is worth.
+    """
+
+    net_wh: float
+    battery_w: float
+    worth: Worth | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The home's powers, as read and smoothed."""
+
+    net_load_w: float
+    smooth_net_load_w: float
+    grid_w: float
+    smooth_grid_w: float
+
+
 class Steering:
     """The battery of one home; a home without one, or without a device that can be commanded, has nothing to steer.
 
+    Attributes:
+        sharing: The home's side of shared balancing, also without a battery; None where it takes no part.
+        shared: What it comes to now; None where it takes no part.
+
     Args:
-        slot_s: Length of the slots.
+        rules: The charter's rules.
     """
 
     def __init__(
-        self, config: HomeConfig, devices: Sequence[Device], clock: Clock, slot_s: int, on_notice: NoticeSink
+        self, config: HomeConfig, devices: Sequence[Device], clock: Clock, rules: Rules, on_notice: NoticeSink
     ) -> None:
         self.guard: Guard | None = None
+        self.sharing = owner_sharing(config, rules, clock.speed)
+        self.shared: Shared | None = None if self.sharing is None else NOTHING_SHARED
+        self._zone = config.home.zone
+        self._storage = owner_storage(config)
         self._envelope = owner_envelope(config)
         self._deadband_w = config.control.deadband_w
-        self._net_load = NetLoad(time_constant_s=SHARE_OF_SLOT * slot_s)
+        self._net_load = NetLoad(time_constant_s=SHARE_OF_SLOT * rules.slot_s)
+        self._grid = NetLoad(time_constant_s=SHARE_OF_SLOT * rules.slot_s)
         self._last_target_w: float | None = None
         controllable = [device for device in devices if device.profile.control is not None]
         if self._envelope is not None and controllable:
@@ -54,37 +122,86 @@ class Steering:
         return NO_BATTERY if self.guard is None else self.guard.status
 
     def steer(
-        self, reading: HomeReading, *, now: datetime, slot: Slot, target_wh: float, so_far: tuple[float, float] | None
-    ) -> None:
-        """Give the guard the lease for this moment, or take it back.
+        self,
+        reading: HomeReading,
+        *,
+        now: datetime,
+        slot: Slot,
+        aim: Aim,
+        so_far: tuple[float, float] | None,
+        others: Sequence[Numbers] = (),
+    ) -> Numbers | None:
+        """Give the guard the lease for this moment, or take it back; return what the neighbours are to be told now.
 
         Args:
-            target_wh: Net energy wanted from the grid in the whole slot, plan and contracts together.
             so_far: What the meter counted in the slot until now, import and export [Wh]; None when not known.
+            others: The neighbours' fresh deviations.
         """
-        if self.guard is None or self._envelope is None:
-            return
-        decision = decide(
-            reading,
-            now=now,
-            slot=slot,
-            target_wh=target_wh,
-            net_so_far_wh=None if so_far is None else so_far[0] - so_far[1],
-            envelope=self._envelope,
-            gate=self.guard.gate,
-            last_target_w=self._last_target_w,
-            deadband_w=self._deadband_w,
-            net_load_w=self._net_load_w(reading),
-        )
+        seen, news = self._see(reading), None
+        if self.sharing is not None:
+            self.shared = NOTHING_SHARED
+            if seen is not None and reading.quality == "valid" and slot.start_at <= now < slot.end_at:
+                home = self._situation(seen, reading.soc_pct, now, slot, aim)
+                self.shared = self.sharing.step(now, slot, home, others)
+                news = self.sharing.news
+        if self.guard is not None and self._envelope is not None:
+            decision = decide(
+                reading,
+                now=now,
+                slot=slot,
+                target_wh=aim.net_wh,
+                net_so_far_wh=None if so_far is None else so_far[0] - so_far[1],
+                envelope=self._envelope,
+                gate=self.guard.gate,
+                last_target_w=self._last_target_w,
+                deadband_w=self._deadband_w,
+                net_load_w=None if seen is None else seen.smooth_net_load_w,
+                shared=self.shared or NOTHING_SHARED,
+            )
+            self._perform(self.guard, decision)
+        return news
+
+    def _perform(self, guard: Guard, decision: Follow | Release) -> None:
         match decision:
             case Follow(target_w=target_w, reason=reason):
                 self._last_target_w = target_w
-                self.guard.lease(target_w, reason)
+                guard.lease(target_w, reason)
             case Release(reason=reason):
                 self._last_target_w = None
-                self.guard.release(reason)
+                guard.release(reason)
 
-    def _net_load_w(self, reading: HomeReading) -> float | None:
-        if reading.load_w is None or reading.pv_w is None:
+    def _see(self, reading: HomeReading) -> _Seen | None:
+        if reading.load_w is None or reading.pv_w is None or reading.grid_w is None:
             return None
-        return self._net_load.add(reading.at, reading.load_w - reading.pv_w)
+        net_load_w = reading.load_w - reading.pv_w
+        return _Seen(
+            net_load_w=net_load_w,
+            smooth_net_load_w=self._net_load.add(reading.at, net_load_w),
+            grid_w=reading.grid_w,
+            smooth_grid_w=self._grid.add(reading.at, reading.grid_w),
+        )
+
+    def _situation(self, seen: _Seen, soc_pct: float | None, now: datetime, slot: Slot, aim: Aim) -> Situation:
+        """Return the home as its neighbours share it."""
+        pace_w, day = aim.net_wh / slot.hours, now.astimezone(self._zone).date()
+        can = self._room(soc_pct, slot, now, aim)
+        if can is None:
+            return Situation(net_w=seen.grid_w, smooth_w=seen.smooth_grid_w, planned_w=pace_w, room=None, day=day)
+        planned_w = pace_w + aim.battery_w
+        return Situation(net_w=seen.net_load_w, smooth_w=seen.smooth_net_load_w, planned_w=planned_w, room=can, day=day)
+
+    def _room(self, soc_pct: float | None, slot: Slot, now: datetime, aim: Aim) -> Room | None:
+        """Return what the battery can do; None while it does not follow, because then it is a load like any other."""
+        if self.guard is None or self._envelope is None or self._storage is None or soc_pct is None:
+            return None
+        if self.guard.status.control != "following":
+            return None
+        return room(
+            self._storage,
+            self._envelope,
+            self.guard.gate,
+            soc_pct,
+            planned_w=aim.battery_w,
+            left_s=time_left_s(slot, now),
+            worth=aim.worth,
+        )

@@ -16,6 +16,8 @@ class ControlSettings(BaseModel):
         min_write_s: Least time between two setpoints; registers and batteries dislike haste.
         tick_s: How often the guard looks when nothing happens.
         misses: Readings in a row that must show the battery elsewhere before control is given up.
+        share: Whether this home tells its neighbours how far it is from its plan, and shares such deviations.
+        share_wh_per_day: Most the battery moves per day for the neighbours on top of its own; None for no such limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +31,8 @@ class ControlSettings(BaseModel):
     min_write_s: float = Field(5.0, ge=0)
     tick_s: float = Field(0.5, gt=0, le=5)
     misses: int = Field(3, ge=1)
+    share: bool = True
+    share_wh_per_day: float | None = Field(None, ge=0)
 
     @property
     def may_write(self) -> bool:

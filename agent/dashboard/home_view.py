@@ -34,6 +34,7 @@ class HomeView:
                 self._flow = PowerFlow()
                 self._reason = text("", "reason", "p")
                 self._market_reason = text("", "reason second", "p")
+                self._balancing = text("", "reason second", "p")
             with box("side"):
                 self._savings = SavingsCard(name, settings.currency)
                 self._price = PriceCard("community", settings.currency)
@@ -50,6 +51,7 @@ class HomeView:
             with box("card"):
                 text("Expected and measured", "label", "h2")
                 self._forecast = Chart()
+                self._accuracy = text("", "reason", "p")
         with box("pair"):
             with box("card"):
                 text("Price and trade", "label", "h2")
@@ -97,6 +99,13 @@ class HomeView:
         said = home.market.reason if home.market else ""
         show(self._market_reason, said)
         mark(self._market_reason, "gone", not said)
+        looked_back = words.accuracy(home.day.yesterday) if home.day and home.day.yesterday else ""
+        show(self._accuracy, looked_back)
+        mark(self._accuracy, "gone", not looked_back)
+        state = home.state
+        shared = words.balancing(state.sharing_with, state.shared_w) if state and state.sharing else ""
+        show(self._balancing, shared)
+        mark(self._balancing, "gone", not shared)
 
     def _update_money(self, home: HomePicture, current: HomeFigures, community: CommunityFigures) -> None:
         books = home.savings
@@ -133,16 +142,16 @@ class HomeView:
                 trade.partner,
                 words.trade(trade),
                 f"at {words.price(trade.price_per_kwh, currency)}",
-                words.TRADE_STATUS[trade.status],
+                words.trade_status(trade),
             )
             for start, trade in trades
         ]
         self._trades.show(rows, [trade.status for _, trade in trades])
         log = home.notices.log[:_NOTICES_SHOWN] if home.notices else []
         self._log.show([(words.clock_time(n.at, zone), n.text) for n in log], [n.level for n in log])
-        self._update_peers(home.peers, now)
+        self._update_peers(home.peers, now, told=home.state is not None and home.state.sharing)
 
-    def _update_peers(self, peers: Peers | None, now: datetime | None) -> None:
+    def _update_peers(self, peers: Peers | None, now: datetime | None, *, told: bool) -> None:
         members = peers.members if peers else []
         online = sum(peer.online for peer in members)
         show(self._peers_title, f"Neighbours: {online} of {len(members)} online" if members else "Neighbours")
@@ -161,5 +170,6 @@ class HomeView:
                 ("Price rule", rule),
                 ("Charter", peers.community_id[:16]),
                 ("This home is known as", peers.self_id[:16]),
+                ("What neighbours see of it", words.SEEN_SHARING if told else words.SEEN),
             ]
         self._charter.show(facts)

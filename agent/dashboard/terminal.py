@@ -89,7 +89,7 @@ def _report_table(report: Mapping[str, Any]) -> Table:
     sums = {key: sum((Decimal(str(home[key])) for home in homes), Decimal(0)) for key in _SUMMED}
     table = Table(
         title=Text(f"{report['community']}, {report['slots']} trading periods, amounts in {currency}", style="bold"),
-        caption=Text("\n").join([_together(sums, currency), _verdict(report)]),
+        caption=Text("\n").join([_together(sums, currency), *_afterwards(report), _verdict(report)]),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         show_footer=True,
@@ -136,6 +136,11 @@ def _together(sums: Mapping[str, Decimal], currency: str) -> Text:
         said = f"{abs(share):.1f} % {'less' if share >= 0 else 'more'} than without trading"
     style = "green" if traded < alone else ""
     return Text(f"Together the homes pay {words.amount(traded, currency)}: {said}.", style=style)
+
+
+def _afterwards(report: Mapping[str, Any]) -> list[Text]:
+    count = int(report.get("contracts_residual", 0))
+    return [Text(f"Of the {report['contracts_counted']} contracts, {count} balanced afterwards.")] if count else []
 
 
 def _verdict(report: Mapping[str, Any]) -> Text:

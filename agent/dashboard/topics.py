@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 PREFIX = "commonwatt"
 
-Quality = Literal["valid", "stale", "absent"]
+Quality = Literal["valid", "doubtful", "stale", "absent"]
 
 
 class Topic(BaseModel):
@@ -41,6 +41,12 @@ class State(Topic):
     """Why the battery does what it does, in plain words."""
     trading_w: float
     """Power bought from (+) or sold to (-) neighbours by the contracts of the running slot."""
+    sharing: bool = False
+    """Whether this home tells its neighbours how far it is from its plan, and hears the same of them."""
+    sharing_with: int = 0
+    """How many neighbours' deviations count now."""
+    shared_w: float = 0.0
+    """What the battery gives (+) or takes (-) for the neighbours, on top of what it would do alone."""
 
 
 class Trade(BaseModel):
@@ -54,6 +60,8 @@ class Trade(BaseModel):
     """+ bought, - sold."""
     price_per_kwh: Decimal
     status: Literal["offered", "bound", "counted", "void"]
+    trade: Literal["slot", "residual"] = "slot"
+    """Agreed before the slot, or after it in the residual round."""
 
 
 class Market(Topic):
@@ -128,10 +136,25 @@ class SettledSlot(BaseModel):
     """The slot's contracts with their last status, so that the trades of the day survive a restart of the page."""
 
 
+class Accuracy(BaseModel):
+    """How yesterday's load forecast, made when the day began, did: mean absolute errors in W."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean_w: float
+    """Mean load of the day."""
+    mae_w: float
+    mae_day_w: float | None
+    """Error of repeating the day before instead."""
+    inside_pct: float | None
+    """Share of slots within the forecast's 80 % band."""
+
+
 class Day(Topic):
     """The settled slots of the last 24 hours, oldest first."""
 
     slots: list[SettledSlot]
+    yesterday: Accuracy | None = None
 
 
 class Savings(Topic):

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
-from agent.dashboard.topics import Trade
+from agent.dashboard.topics import Accuracy, Trade
 from coordinator.quantities import cents
 
 UNKNOWN = "–"
@@ -22,6 +22,14 @@ PRICE_RULES: dict[str, str] = {
     "midpoint": "halfway between the grid's buying and selling price",
     "sdr": "by the ratio of supply to demand",
 }
+
+
+SEEN = "what it would buy or sell per slot, its trades, and how its meter differed from them; never its load"
+SEEN_SHARING = (
+    "what it would buy or sell per slot, its trades, how its meter differed from them, and every few seconds how far "
+    "it is from its plan: that something large was switched on, not what. Its settings can switch that off "
+    "([control] share)"
+)
 
 
 def power(watts: float | None) -> str:
@@ -102,6 +110,21 @@ def trade(item: Trade) -> str:
     return f"{'bought' if item.energy_wh > 0 else 'sold'} {energy(item.energy_wh)}"
 
 
+def trade_status(item: Trade) -> str:
+    """Say what became of a trade; one of the round after the slot is told apart once it counts."""
+    return "balanced afterwards" if item.trade == "residual" and item.status == "counted" else TRADE_STATUS[item.status]
+
+
+def balancing(homes: int, shared_w: float) -> str:
+    """Say what the home does together with its neighbours within the slot; `shared_w` is + given for them."""
+    if homes == 0:
+        return "Balancing alone: no neighbour tells how far it is from its plan."
+    who = f"Balancing with {homes} neighbour{'' if homes == 1 else 's'}"
+    if abs(shared_w) < IDLE_W:
+        return f"{who}."
+    return f"{who}: this battery {'gives' if shared_w > 0 else 'takes'} {power(shared_w)} for them."
+
+
 def clock_time(at: datetime, zone: ZoneInfo) -> str:
     return at.astimezone(zone).strftime("%H:%M")
 
@@ -161,3 +184,13 @@ def bill(value: Decimal | None, currency: str) -> str:
 def mean_power(energy_wh: float | None, length: timedelta) -> float | None:
     """Return the mean power of a slot in W."""
     return None if energy_wh is None else energy_wh / (length.total_seconds() / 3600)
+
+
+def accuracy(of: Accuracy) -> str:
+    """Say how yesterday's forecast did, next to the easiest guess."""
+    said = f"Yesterday's load forecast, made at midnight, was off by {of.mae_w:.0f} W on average"
+    if of.mean_w > 0:
+        said += f" ({100 * of.mae_w / of.mean_w:.0f} % of the load)"
+    if of.mae_day_w is not None:
+        said += f"; repeating the day before would have been off by {of.mae_day_w:.0f} W"
+    return said + "."

@@ -152,6 +152,9 @@ def state(home: FakeHome, now: datetime) -> State:
         target_w=round(battery_w, 1) if home.battery_w else None,
         reason=_reason(home, now),
         trading_w=(bought_wh(trades) - sold_wh(trades)) * 4.0,
+        sharing=True,
+        sharing_with=5,
+        shared_w=320.0 if home.battery_w else 0.0,
     )
 
 

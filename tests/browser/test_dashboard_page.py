@@ -212,6 +212,16 @@ def test_a_page_loads_nothing_from_elsewhere_logs_no_error_and_fits_a_phone(
     assert overhang(page, 390) <= 0
 
 
+def test_a_home_says_how_it_balances_with_neighbours_and_what_they_see(served: Served, page: Page) -> None:
+    home = next(home for home in fake_homes.HOMES if home.battery_w)
+    page.goto(f"{served.url}/home/{home.name}")
+    page.wait_for_selector(".facts .row-line")
+    page.locator(".card.picture").get_by_text(
+        "Balancing with 5 neighbours: this battery gives 320 W for them."
+    ).wait_for()
+    assert "every few seconds how far it is from its plan" in page.locator(".facts").inner_text()
+
+
 def test_words_of_neighbours_stay_text(broker: int, page: Page, tmp_path: Path) -> None:
     client, publish = fake_homes.connect(broker)
     name = "<img src=x onerror=alert(1)>`${1}`"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from agent import showing
+from agent.control.controller import Shared
 from agent.control.guard import GuardStatus
 from agent.dashboard.topics import Topic
 from agent.devices.energy import SlotEnergy
@@ -50,6 +51,7 @@ BOUGHT = Contract(
     id="0f" * 16, slot=SLOT.key, seller=SUNNY, buyer=ME, energy_wh=300, price_micro=180_001, status=Status.COUNTED,
     offer_hash="", expires_ms=0,
 )  # fmt: skip
+AFTERWARDS = replace(BOUGHT, id="0b" * 16, trade="residual", energy_wh=100, price_micro=10**6)
 SOLD = replace(BOUGHT, id="0e" * 16, seller=ME, buyer=DARK, energy_wh=100, price_micro=220_001)
 
 
@@ -76,6 +78,18 @@ def valid(topic: Topic) -> Any:
 # State
 
 
+@pytest.mark.parametrize(
+    ("shared", "expected"),
+    [(None, (False, 0, 0.0)), (Shared(), (True, 0, 0.0)), (Shared(given_w=-250.04, homes=3), (True, 3, -250.0))],
+)
+def test_the_state_tells_whether_and_how_the_home_balances_with_others(
+    shared: Shared | None, expected: tuple[bool, int, float]
+) -> None:
+    guard = GuardStatus(control="observe", target_w=None, reason="x")
+    shown = valid(showing.state("own home", READING, guard, None, shared))
+    assert (shown.sharing, shown.sharing_with, shown.shared_w) == expected
+
+
 def test_what_is_not_known_is_null_and_never_zero() -> None:
     guard = GuardStatus(control="released", target_w=None, reason="the meter is silent")
     shown = valid(showing.state("own home", READING, guard, None))
@@ -99,6 +113,7 @@ def test_trades_are_signed_and_named_from_this_homes_side() -> None:
     bought, sold = showing.trades(ME, CHARTER, [BOUGHT, SOLD])
     assert (bought.partner, bought.energy_wh, bought.price_per_kwh) == ("sunny home", 300, Decimal("0.180001"))
     assert (sold.partner, sold.energy_wh, sold.price_per_kwh) == ("dark home", -100, Decimal("0.220001"))
+    assert [t.trade for t in showing.trades(ME, CHARTER, [BOUGHT, AFTERWARDS])] == ["slot", "residual"]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +218,13 @@ def test_a_settled_slot_shows_the_net_of_the_meter_and_the_mean_price_of_its_tra
     assert (shown.load_wh, shown.pv_wh, shown.battery_wh) == (500.0, 0.0, -12.35)
     assert (shown.forecast_load_wh, shown.forecast_pv_wh) == (480.0, None)
     assert [trade.status for trade in shown.trades] == ["counted", "counted", "void"]
+
+
+def test_what_was_balanced_afterwards_counts_as_energy_but_is_not_the_slots_price() -> None:
+    shown = valid(showing.day("own home", AT, [settled(BOUGHT, AFTERWARDS)], ME, CHARTER)).slots[0]
+    assert (shown.bought_wh, shown.price_per_kwh) == (400, Decimal("0.180001"))
+    only = valid(showing.day("own home", AT, [settled(AFTERWARDS)], ME, CHARTER)).slots[0]
+    assert (only.bought_wh, only.price_per_kwh) == (100, None)
 
 
 def test_a_slot_without_trades_has_no_price() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.control.controller import Follow, Release, decide
+from agent.control.controller import Follow, Release, Shared, decide
 from agent.control.envelope import Envelope
 from coordinator.slots import Slot
 
@@ -25,7 +25,12 @@ class Home:
 
 
 def follow(
-    home: Home, target_wh: float, so_far_wh: float = 0.0, second: float = 0.0, last_w: float | None = None
+    home: Home,
+    target_wh: float,
+    so_far_wh: float = 0.0,
+    second: float = 0.0,
+    last_w: float | None = None,
+    shared: Shared | None = None,
 ) -> Follow:
     decision = decide(
         home,
@@ -35,6 +40,7 @@ def follow(
         net_so_far_wh=so_far_wh,
         envelope=ENVELOPE,
         last_target_w=last_w,
+        shared=shared or Shared(),
     )
     assert isinstance(decision, Follow)
     return decision
@@ -128,3 +134,34 @@ def test_small_changes_leave_the_target_as_it_is() -> None:
 )
 def test_reason_says_in_plain_words_why_the_battery_does_it(home: Home, target_wh: float, reason: str) -> None:
     assert follow(home, target_wh).reason == reason
+
+
+# With the neighbours
+
+
+@pytest.mark.parametrize(
+    ("shared", "so_far_wh", "second", "target_w"),
+    [
+        pytest.param(Shared(left_w=400), 0, 0, -400, id="400 W of the load are the neighbours' to cover"),
+        pytest.param(Shared(left_w=-400), 0, 0, 400, id="400 W are given to the neighbours"),
+        pytest.param(Shared(left_w=400, left_wh=50), 175, 450, -400, id="what was left to the meter is no error"),
+        pytest.param(Shared(left_wh=50), 175, 450, 0, id="and is not asked back when sharing ends"),
+        pytest.param(Shared(left_w=-9000), 0, 0, 5000, id="never beyond the envelope"),
+    ],
+)
+def test_what_is_shared_is_left_to_the_meter(shared: Shared, so_far_wh: float, second: float, target_w: float) -> None:
+    assert follow(Home(), 250, so_far_wh, second, shared=shared).target_w == pytest.approx(target_w)
+
+
+@pytest.mark.parametrize(
+    ("given_w", "words"),
+    [
+        (300, "the battery gives 300 W, 300 W for the neighbours"),
+        (-300, "the battery takes 300 W, 300 W from the neighbours"),
+        (20, "the battery rests"),
+    ],
+)
+def test_reason_says_what_is_done_for_the_neighbours(given_w: float, words: str) -> None:
+    left_w = -given_w if abs(given_w) > 30 else 0.0
+    shared = Shared(left_w=left_w, given_w=given_w, homes=2)
+    assert follow(Home(), 250, shared=shared).reason == f"taking 250 Wh from the grid in this slot, as planned: {words}"

@@ -83,6 +83,13 @@ def test_the_total_counts_each_contract_once_though_two_homes_have_it() -> None:
     assert total.split()[-1] == "7"
 
 
+def test_contracts_made_after_their_slot_are_told_apart() -> None:
+    assert "Of the 7 contracts, 3 balanced afterwards." in printed(
+        report_table(report(contracts_counted=7, contracts_residual=3))
+    )
+    assert "afterwards" not in printed(report_table(report(contracts_counted=7, contracts_residual=0)))
+
+
 def test_the_final_table_does_not_hide_a_disagreement() -> None:
     assert "LEDGERS DISAGREE: 2 mismatches" in printed(report_table(report(ledger_mismatches=2)))
 

@@ -8,10 +8,11 @@ from agent.dashboard import words
 from agent.dashboard.charts import frame
 from agent.dashboard.plan_words import plan_lines
 from agent.dashboard.scene import arrow, narrow_layout, wide_layout, widths
-from agent.dashboard.topics import PlannedSlot
+from agent.dashboard.topics import PlannedSlot, Trade
 
 BERLIN = ZoneInfo("Europe/Berlin")
 QUARTER = timedelta(minutes=15)
+TRADE = Trade(contract_id="c", partner="sunny home", energy_wh=5, price_per_kwh=Decimal("0.2"), status="counted")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,9 @@ QUARTER = timedelta(minutes=15)
         (words.meter(-2000.0), "2.0 kW out"),
         (words.trading(-600.0), "selling 600 W"),
         (words.trading(0.0), "not trading"),
+        (words.trade_status(TRADE), "settled"),
+        (words.trade_status(TRADE.model_copy(update={"trade": "residual"})), "balanced afterwards"),
+        (words.trade_status(TRADE.model_copy(update={"trade": "residual", "status": "void"})), "cancelled"),
         (words.amount(Decimal("-0.455"), "EUR"), "−€0.46"),
         (words.amount(Decimal("1234.5"), "CHF"), "CHF 1,234.50"),
         (words.amount(Decimal("-0.001"), "EUR"), "€0.00"),
@@ -49,6 +53,19 @@ QUARTER = timedelta(minutes=15)
 )
 def test_figures_are_said_in_plain_words(said: str, expected: str) -> None:
     assert said == expected
+
+
+@pytest.mark.parametrize(
+    ("homes", "shared_w", "expected"),
+    [
+        (0, 300.0, "Balancing alone: no neighbour tells how far it is from its plan."),
+        (1, 0.0, "Balancing with 1 neighbour."),
+        (5, 300.0, "Balancing with 5 neighbours: this battery gives 300 W for them."),
+        (5, -1500.0, "Balancing with 5 neighbours: this battery takes 1.5 kW for them."),
+    ],
+)
+def test_shared_balancing_is_said_in_plain_words(homes: int, shared_w: float, expected: str) -> None:
+    assert words.balancing(homes, shared_w) == expected
 
 
 def test_a_share_of_a_negative_bill_is_not_given_in_percent() -> None:

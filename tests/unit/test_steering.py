@@ -1,0 +1,135 @@
+"""One home's battery through a slot: what it is asked to do, and what the neighbours hear of the home."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from agent.config import HomeConfig
+from agent.control.envelope import Gate
+from agent.control.guard import GuardStatus
+from agent.devices.reading import HomeReading
+from agent.steering import LIFE_WALL_S, TELL_WALL_S, Aim, Steering, owner_sharing
+from coordinator.balancing import Numbers
+from coordinator.charter import Rules
+from coordinator.clock import ManualClock
+from coordinator.slots import Slot
+
+RULES = Rules()
+SLOT = Slot.at(datetime(2026, 6, 1, 9, tzinfo=UTC), RULES.slot_s)
+AIM = Aim(net_wh=100.0, battery_w=600.0)
+PLAIN: dict[str, Any] = {
+    "home": {"name": "home-1"},
+    "community": {"charter": "charter.json", "key_file": "key.pem"},
+    "mqtt": {"own": {"url": "mqtt://127.0.0.1:1883", "password": "x"}},
+    "devices": {"meter": {"profile": "eastron_sdm630", "url": "tcp://127.0.0.1:5021"}},
+    "tariff": {"fixed": {"import_per_kwh": 0.3, "export_per_kwh": 0.1}},
+}
+BATTERY = {"capacity_kwh": 10.0, "charge_kw": 3.0, "discharge_kw": 3.0, "round_trip_efficiency": 0.81}
+READING = HomeReading(
+    at=SLOT.start_at, monotonic_s=0.0, grid_w=400.0, pv_w=0.0, battery_w=600.0, load_w=1000.0, soc_pct=50.0,
+    import_wh=0.0, export_wh=0.0, quality="valid", missing=(),
+)  # fmt: skip
+
+
+@dataclass
+class FakeGuard:
+    """Does what it is told, and remembers it."""
+
+    control: str = "following"
+    gate: Gate = field(default_factory=Gate)
+    leases: list[float] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> Any:
+        return GuardStatus(control=self.control, target_w=None, reason="")  # type: ignore[arg-type]
+
+    def lease(self, target_w: float, reason: str) -> None:
+        self.leases.append(target_w)
+        self.reasons.append(reason)
+
+    def release(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+def config(**sections: Any) -> HomeConfig:
+    return HomeConfig.model_validate({**PLAIN, **sections})
+
+
+def steering(guard: Any = None, rules: Rules = RULES, **sections: Any) -> Steering:
+    made = Steering(config(**sections), (), ManualClock(SLOT.start_at), rules, lambda level, text: None)
+    made.guard = guard
+    return made
+
+
+def steer(made: Steering, second: float, reading: HomeReading = READING, *others: Numbers) -> Numbers | None:
+    now = SLOT.start_at + timedelta(seconds=second)
+    return made.steer(
+        replace(reading, at=now), now=now, slot=SLOT, aim=AIM, so_far=(100 / 900 * second, 0.0), others=others
+    )
+
+
+def test_a_home_as_planned_tells_so_and_what_its_battery_could_do() -> None:
+    assert steer(steering(FakeGuard(), battery=BATTERY), 0) == Numbers(power_w=0, give_w=1920, take_w=2000)
+
+
+def test_the_battery_does_its_share_and_says_so() -> None:
+    guard = FakeGuard()
+    made = steering(guard, battery=BATTERY)
+    steer(made, 0)
+    steer(made, 5, READING, Numbers(power_w=700))
+    assert guard.leases == pytest.approx([600, 1300])
+    assert guard.reasons[1].endswith("the battery gives 1300 W, 700 W for the neighbours")
+    assert made.shared is not None
+    assert (made.shared.homes, made.shared.given_w) == (1, 700)
+
+
+def test_a_home_without_a_battery_only_tells() -> None:
+    made = steering()
+    told = steer(made, 0, replace(READING, battery_w=0.0, soc_pct=None, load_w=700.0, grid_w=700.0))
+    assert told == Numbers(power_w=300), "700 W at the meter, where 400 were planned"
+
+
+@pytest.mark.parametrize("control", ["observe", "released"])
+def test_a_battery_that_does_not_follow_counts_as_load_and_offers_nothing(control: str) -> None:
+    made = steering(FakeGuard(control), battery=BATTERY)
+    assert steer(made, 0, replace(READING, battery_w=900.0, grid_w=100.0)) == Numbers(power_w=-300)
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [replace(READING, quality="stale"), replace(READING, quality="absent", load_w=None)],
+    ids=["stale", "absent"],
+)
+def test_a_home_that_does_not_know_itself_tells_nothing(reading: HomeReading) -> None:
+    guard = FakeGuard()
+    made = steering(guard, battery=BATTERY)
+    assert steer(made, 0, reading, Numbers(power_w=700)) is None
+    assert guard.leases == []
+    assert made.shared is not None
+    assert made.shared.homes == 0
+
+
+def test_an_owner_who_does_not_share_tells_nothing_and_keeps_the_own_plan() -> None:
+    guard = FakeGuard()
+    made = steering(guard, battery=BATTERY, control={"share": False})
+    assert [steer(made, second, READING, Numbers(power_w=700)) for second in (0, 5)] == [None, None]
+    assert guard.leases == pytest.approx([600, 600])
+    assert made.shared is None
+
+
+@pytest.mark.parametrize("off", ["shared_balancing", "residual_round"])
+def test_a_community_that_does_not_share_hears_nothing(off: str) -> None:
+    rules = Rules.model_validate({**RULES.model_dump(), off: False})
+    assert steer(steering(FakeGuard(), rules, battery=BATTERY), 0) is None
+
+
+@pytest.mark.parametrize(("speed", "interval_s", "life_s"), [(1.0, 5, 60), (360.0, 72, 360)])
+def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(speed: float, interval_s: float, life_s: float) -> None:
+    sharing = owner_sharing(config(battery=BATTERY, control={"share_wh_per_day": 300}), RULES, speed)
+    assert sharing is not None
+    assert (sharing.interval_s, sharing.life_s) == (interval_s, life_s)
+    assert (sharing.range_w, sharing.wear_limit_wh) == (6000, 300)
+    assert LIFE_WALL_S >= 4 * TELL_WALL_S
