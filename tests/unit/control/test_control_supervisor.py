@@ -56,8 +56,10 @@ class GuardedBattery(RuleBasedStateMachine):
         pv_w=st.none() | st.floats(0, 1e4),
     )
     def sample_comes(self, battery_w: float | None, soc_pct: float | None, pv_w: float | None) -> None:
-        self.sample = seen(self.now_s, battery_w, soc_pct, pv_w)
-        self.mind.observe(self.sample)
+        sample = seen(self.now_s, battery_w, soc_pct, pv_w)
+        self.mind.observe(sample)
+        if self.sample is None or sample.monotonic_s > self.sample.monotonic_s:  # one moment has one sample
+            self.sample = sample
 
     @rule(by_s=st.floats(0.1, 30))
     def time_passes(self, by_s: float) -> None:
