@@ -6,6 +6,11 @@ from typing import assert_never
 from coordinator.charter import PriceRule
 from coordinator.quantities import round_ratio
 
+TICK_MICRO = 500
+"""The negotiated price is rounded up to whole ticks. Where it settles it is the limit of some home, give or take what
+whole Wh leave open, and a seller whose feed-in price it missed by a millionth would have to refuse.
+"""
+
 
 def contract_price(
     rule: PriceRule, *, marginal_micro: int, bids_wh: Mapping[str, int], import_micro: int, export_micro: int
@@ -13,7 +18,8 @@ def contract_price(
     """Return the price a buyer offers for the slot, within its own tariff.
 
     Args:
-        rule: `marginal`: the negotiated price. `midpoint`: half way between the buyer's export and import price.
+        rule: `marginal`: the negotiated price, in ticks. `midpoint`: half way between the buyer's export and import price.
+            `shared`: half way between these two, so that also the scarce side's partners gain (docs/market.md).
             `sdr`: falls from import to export price as supply over demand rises (Liu et al., "Energy-sharing model with
             price-based demand response for microgrids of peer-to-peer prosumers", IEEE Trans. Power Syst. 2017).
         marginal_micro: The negotiated price of the slot.
@@ -23,9 +29,12 @@ def contract_price(
     """
     match rule:
         case "marginal":
-            price_micro = marginal_micro
+            price_micro = -(-marginal_micro // TICK_MICRO) * TICK_MICRO
         case "midpoint":
             price_micro = round_ratio(import_micro + export_micro, 2)
+        case "shared":
+            within_micro = max(export_micro, min(import_micro, marginal_micro))
+            price_micro = round_ratio(2 * within_micro + import_micro + export_micro, 4)
         case "sdr":
             supply_wh = -sum(e for e in bids_wh.values() if e < 0)
             demand_wh = sum(e for e in bids_wh.values() if e > 0)

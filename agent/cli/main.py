@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import demo, home, parts
+from agent.cli import demo, forecast, home, market, parts
 from coordinator.errors import CommonwattError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command("watch")(parts.watch)
 app.command("simulator")(parts.simulator)
 app.command("broker")(parts.broker)
 app.command("dashboard")(parts.dashboard)
+app.add_typer(market.app, name="market")
+app.add_typer(forecast.app, name="forecast")
 
 
 def _version(wanted: bool) -> None:

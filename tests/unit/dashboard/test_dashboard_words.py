@@ -8,7 +8,7 @@ from agent.dashboard import words
 from agent.dashboard.charts import frame
 from agent.dashboard.plan_words import plan_lines
 from agent.dashboard.scene import arrow, narrow_layout, wide_layout, widths
-from agent.dashboard.topics import PlannedSlot, Trade
+from agent.dashboard.topics import Accuracy, PlannedSlot, Trade
 
 BERLIN = ZoneInfo("Europe/Berlin")
 QUARTER = timedelta(minutes=15)
@@ -66,6 +66,13 @@ def test_figures_are_said_in_plain_words(said: str, expected: str) -> None:
 )
 def test_shared_balancing_is_said_in_plain_words(homes: int, shared_w: float, expected: str) -> None:
     assert words.balancing(homes, shared_w) == expected
+
+
+def test_yesterdays_forecast_is_judged_next_to_the_easiest_guess() -> None:
+    whole = words.accuracy(Accuracy(mean_w=400, mae_w=100, mae_day_w=140.4, inside_pct=80))
+    assert "off by 100 W on average (25 % of the load)" in whole
+    assert whole.endswith("repeating the day before would have been off by 140 W.")
+    assert words.accuracy(Accuracy(mean_w=0, mae_w=3, mae_day_w=None, inside_pct=None)).endswith("3 W on average.")
 
 
 def test_a_share_of_a_negative_bill_is_not_given_in_percent() -> None:

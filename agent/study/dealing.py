@@ -1,0 +1,116 @@
+"""From final bids to contracts without messages: what buyers would offer and sellers accept, slot by slot.
+
+The same steps as `coordinator.trader`: every home matches the bids as it saw them, the buyer offers at the price its
+own view and tariff give, the seller refuses below its floor and what exceeds its own bid. Where every home saw the same
+bids, all offers fit; where messages were lost, some do not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from coordinator.charter import Rules
+from coordinator.matching import Match, match
+from coordinator.pricing import contract_price
+from coordinator.slots import Slot
+
+
+class View(Protocol):
+    """How one home saw the end of the negotiation."""
+
+    @property
+    def prices_micro(self) -> Sequence[int]: ...
+
+    @property
+    def bids_wh(self) -> Mapping[str, Sequence[int]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """One contract of the horizon; `index` counts its slots from 0."""
+
+    index: int
+    seller: str
+    buyer: str
+    energy_wh: int
+    price_micro: int
+
+
+Tariffs = Mapping[str, Sequence[tuple[int, int]]]
+"""Import and export price of every home and slot of the horizon, in micro-units per kWh."""
+
+
+def deal(first: Slot, views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
+    """Return the contracts of the whole horizon.
+
+    Args:
+        views: By home. Homes that saw the same may share one object, which is then matched once.
+    """
+    trades = []
+    for index in range(len(next(iter(tariffs.values())))):
+        trades += _deal_slot(index, first.key // first.length_s + index, views, tariffs, rules)
+    return trades
+
+
+def _deal_slot(index: int, number: int, views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
+    matched: dict[int, dict[str, list[Match]]] = {}
+    open_wh = {home: max(0, -view.bids_wh[home][index]) for home, view in views.items()}
+    trades = []
+    for buyer, view in views.items():
+        if view.bids_wh[buyer][index] <= 0:
+            continue
+        if id(view) not in matched:
+            matched[id(view)] = _by_buyer(match({home: bid[index] for home, bid in view.bids_wh.items()}, number))
+        price = _price(index, buyer, view, tariffs, rules)
+        for pair in matched[id(view)].get(buyer, ()):
+            floor = _floor(index, pair.seller, views[pair.seller], tariffs, rules)
+            if price >= floor and pair.energy_wh <= open_wh[pair.seller]:
+                open_wh[pair.seller] -= pair.energy_wh
+                trades.append(
+                    Trade(index=index, seller=pair.seller, buyer=buyer, energy_wh=pair.energy_wh, price_micro=price)
+                )
+    return trades
+
+
+def _by_buyer(pairs: Sequence[Match]) -> dict[str, list[Match]]:
+    found: dict[str, list[Match]] = {}
+    for pair in pairs:
+        found.setdefault(pair.buyer, []).append(pair)
+    return found
+
+
+def _price(index: int, home: str, view: View, tariffs: Tariffs, rules: Rules) -> int:
+    import_micro, export_micro = tariffs[home][index]
+    return contract_price(
+        rules.price_rule,
+        marginal_micro=view.prices_micro[index],
+        bids_wh={other: bid[index] for other, bid in view.bids_wh.items()},
+        import_micro=import_micro,
+        export_micro=export_micro,
+    )
+
+
+def _floor(index: int, seller: str, view: View, tariffs: Tariffs, rules: Rules) -> int:
+    """Return the least a seller takes: under `marginal`, a buyer whose view lags by one price step is still served."""
+    export_micro = tariffs[seller][index][1]
+    if rules.price_rule != "marginal":
+        return export_micro
+    return max(export_micro, _price(index, seller, view, tariffs, rules) - rules.price_change_micro)
+
+
+def net_wh(trades: Iterable[Trade], home: str, slots: int) -> list[int]:
+    """Return one home's net trade per slot, whole Wh, + bought."""
+    net = [0] * slots
+    for trade in trades:
+        if home in (trade.buyer, trade.seller):
+            net[trade.index] += trade.energy_wh if trade.buyer == home else -trade.energy_wh
+    return net
+
+
+def paid(trades: Iterable[Trade], home: str) -> float:
+    """Return what one home pays for its contracts, less what it gets for them, in currency."""
+    micro = 0
+    for trade in trades:
+        if home in (trade.buyer, trade.seller):
+            micro += trade.energy_wh * trade.price_micro * (1 if trade.buyer == home else -1)
+    return micro / 1e9

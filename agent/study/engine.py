@@ -1,0 +1,218 @@
+"""The study's engine: strategies and parts of the period as independent tasks in processes, results kept on disk.
+
+A task that was finished once is not lived again: its sums lie in the work folder, under a name that is the hash of all
+that they depend on. So a study that was interrupted goes on where it was.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.study.books import Books, terminal_prices
+from agent.study.foresight import Expectation, Kind, expectations
+from agent.study.life import Strategy, live
+from agent.study.lives import Lives
+from agent.study.segments import Segment, segments
+from agent.study.street import Options, Street
+from coordinator.clock import cpu_s
+from coordinator.slots import Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a study is about.
+
+    Args:
+        forecast: What the homes plan with; `perfect` (the strategy) always knows the truth.
+        refit_days: A learned forecast learns anew after so many days.
+    """
+
+    first: Slot
+    slots: int
+    strategies: tuple[Strategy, ...]
+    forecast: Kind
+    options: Options
+    refit_days: int = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One strategy in one part of the period; None only makes the part's forecasts."""
+
+    strategy: Strategy | None
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a task came to.
+
+    Args:
+        seconds: CPU of this task, forecasts not counted.
+    """
+
+    segment: Segment
+    books: Books
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Parts of the period by strategy, and the CPU seconds of all forecasts."""
+
+    parts: dict[Strategy, list[Part]]
+    forecast_seconds: float
+
+
+def answer(
+    lives: Lives, question: Question, *, work: Path, jobs: int = 1, on_done: Callable[[Task], None] = lambda task: None
+) -> Answer:
+    """Live all strategies.
+
+    Args:
+        work: Folder for forecasts and finished parts; made where it does not exist.
+        jobs: Processes; with one everything runs in this one.
+        on_done: Told of every finished task.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    question = replace(
+        question,
+        options=replace(
+            question.options, terminal_per_kwh=tuple(terminal_prices(lives, question.first, question.slots))
+        ),
+    )
+    parts = list(segments(question.first, question.slots))
+    forecast_seconds = 0.0
+    for _, result in _all(lives, question, work, jobs, [Task(strategy=None, segment=s) for s in parts], on_done):
+        forecast_seconds += result
+    tasks = [Task(strategy=strategy, segment=s) for strategy in question.strategies for s in parts]
+    found: dict[Strategy, list[Part]] = {strategy: [] for strategy in question.strategies}
+    for task, result in _all(lives, question, work, jobs, tasks, on_done):
+        assert task.strategy is not None
+        found[task.strategy].append(result)
+    for lived in found.values():
+        lived.sort(key=lambda part: part.segment.first)
+    return Answer(parts=found, forecast_seconds=forecast_seconds)
+
+
+def _all(
+    lives: Lives, question: Question, work: Path, jobs: int, tasks: Sequence[Task], on_done: Callable[[Task], None]
+) -> list[tuple[Task, Any]]:
+    results = []
+    if jobs == 1:
+        worker = _Worker(lives, question, work)
+        for task in tasks:
+            results.append((task, worker.run(task)))
+            on_done(task)
+        return results
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(lives, question, work)) as pool:
+        futures: dict[Future[Any], Task] = {pool.submit(_run, task): task for task in tasks}
+        for future in as_completed(futures):
+            results.append((futures[future], future.result()))
+            on_done(futures[future])
+    return results
+
+
+_workers: list["_Worker"] = []
+
+
+def _begin(lives: Lives, question: Question, work: Path) -> None:
+    _workers[:] = [_Worker(lives, question, work)]
+
+
+def _run(task: Task) -> Any:
+    return _workers[0].run(task)
+
+
+class _Worker:
+    """Runs tasks; lives in a process of its own."""
+
+    def __init__(self, lives: Lives, question: Question, work: Path) -> None:
+        self._lives, self._question, self._work = lives, question, work
+        self._content = _content(lives)
+
+    def run(self, task: Task) -> "Part | float":
+        return self._foresee(task.segment)[1] if task.strategy is None else self._live(task.strategy, task.segment)
+
+    def _path(self, *parts: object) -> Path:
+        key = "|".join([self._content, *map(repr, parts)])
+        return self._work / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.npz"
+
+    def _foresee(self, segment: Segment) -> tuple[list[Expectation], float]:
+        """Return a part's forecasts and the CPU seconds that making them took."""
+        q, horizon = self._question, self._question.options.rules.horizon_slots
+        path = self._path("forecast", q.forecast, segment, horizon, q.refit_days)
+        if path.exists():
+            with np.load(path) as file:
+                known = zip(file["load_w"], file["pv_w"], strict=True)
+                return [Expectation(load_w=load, pv_w=pv) for load, pv in known], float(file["seconds"])
+        begun = cpu_s()
+        made = expectations(
+            self._lives, q.forecast, segment.first, segment.run_in + segment.slots, horizon, q.refit_days
+        )
+        seconds = cpu_s() - begun
+        _save(path, load_w=[e.load_w for e in made], pv_w=[e.pv_w for e in made], seconds=seconds)
+        return made, seconds
+
+    def _live(self, strategy: Strategy, segment: Segment) -> Part:
+        q, lives = self._question, self._lives
+        path = self._path(strategy, q.forecast, segment, q.options, q.refit_days)
+        street = Street(lives, segment.first, q.options, half_full=segment.run_in > 0)
+        books = street.open_books()
+        if path.exists():
+            with np.load(path) as file:
+                return Part(segment=segment, books=_filled(books, file), seconds=float(file["seconds"]))
+        if strategy == "perfect":
+            count = segment.run_in + segment.slots
+            foreseen = expectations(lives, "perfect", segment.first, count, q.options.rules.horizon_slots)
+        else:
+            foreseen, _ = self._foresee(segment)
+        begun = cpu_s()
+        for step, lived in enumerate(live(street, strategy, foreseen)):
+            if step < segment.run_in:
+                books.start_wh = books.stored_wh = lived.stored_wh
+            else:
+                books.add(lived, street.offset + step)
+        seconds = cpu_s() - begun
+        _save(path, seconds=seconds, **{name: getattr(books, name) for name in _SUMS})
+        return Part(segment=segment, books=books, seconds=seconds)
+
+
+_SUMS = tuple(f.name for f in fields(Books) if f.name not in ("import_micro", "export_micro", "terminal_per_kwh"))
+
+
+def _filled(books: Books, file: Any) -> Books:
+    for name in _SUMS:
+        value = file[name]
+        setattr(books, name, int(value) if value.ndim == 0 else value)
+    return books
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    """Write whole or not at all, so that an interruption leaves no half file."""
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    with draft.open("wb") as file:
+        np.savez(file, **arrays)
+    draft.replace(path)
+
+
+def _content(lives: Lives) -> str:
+    """Return the hash of a community's record."""
+    digest = hashlib.blake2b(
+        repr(
+            (lives.name, lives.timezone, lives.first, lives.slots, lives.country, lives.latitude, lives.longitude)
+        ).encode(),
+        digest_size=16,
+    )
+    for life in lives.homes:
+        digest.update(repr((life.name, life.battery, life.stored_wh, life.pv_limit_w)).encode())
+        for array in (life.history.load_w, life.history.pv_w, life.load_w, life.pv_w):
+            digest.update(array.tobytes())
+        digest.update(life.import_micro.tobytes() + life.export_micro.tobytes())
+    return digest.hexdigest()

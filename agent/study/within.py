@@ -1,0 +1,114 @@
+"""What the batteries do within a slot, when the true load and sun differ from the plan: the live rule on whole slots.
+
+Pure, for all homes at once. All powers are means over the slot in W, arrays of shape (homes,).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.planning.problem import Battery, Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The batteries of a street as arrays; zeros stand for none."""
+
+    capacity_wh: Floats
+    reserve_wh: Floats
+    charge_max_w: Floats
+    discharge_max_w: Floats
+    efficiency_charge: Floats
+    efficiency_discharge: Floats
+
+    @classmethod
+    def of(cls, batteries: list[Battery | None]) -> "Fleet":
+        none = Battery(capacity_wh=0.0, charge_max_w=0.0, discharge_max_w=0.0)
+        rows = [battery or none for battery in batteries]
+        return cls(**{name: np.array([getattr(row, name) for row in rows]) for name in cls.__slots__})
+
+    def run(self, stored_wh: Floats, wanted_w: Floats, hours: float) -> tuple[Floats, Floats]:
+        """Return power and stored energy after a slot, as `shadow.run_battery` of every home."""
+        give_w = np.maximum(stored_wh - self.reserve_wh, 0.0) * self.efficiency_discharge / hours
+        take_w = np.maximum(self.capacity_wh - stored_wh, 0.0) / self.efficiency_charge / hours
+        highest = np.minimum(self.discharge_max_w, give_w)
+        lowest = -np.minimum(self.charge_max_w, take_w)
+        battery_w = np.minimum(np.maximum(wanted_w, lowest), highest)
+        change = np.where(battery_w >= 0, battery_w / self.efficiency_discharge, battery_w * self.efficiency_charge)
+        return battery_w, stored_wh - change * hours
+
+    def reach(self, stored_wh: Floats, hours: float) -> tuple[Floats, Floats]:
+        """Return the lowest and the highest power of the slot."""
+        lowest = self.run(stored_wh, np.full_like(stored_wh, -np.inf), hours)[0]
+        return lowest, self.run(stored_wh, np.full_like(stored_wh, np.inf), hours)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A slot before its batteries react.
+
+    Args:
+        planned_w: Battery plan, + discharges.
+        grid_w: Planned import minus export at the tariff, trades not counted.
+        deviation_w: True net load minus the planned one, + uses more.
+        value_per_kwh: Of energy stored at the slot's end.
+        import_per_kwh: Own tariff of the slot.
+        export_per_kwh: Own tariff of the slot.
+    """
+
+    planned_w: Floats
+    grid_w: Floats
+    deviation_w: Floats
+    value_per_kwh: Floats
+    import_per_kwh: Floats
+    export_per_kwh: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How deviations are answered.
+
+    Args:
+        shared: All batteries answer the sum of all deviations by headroom; else each its own home's.
+        net: What is answered is the coming exchange with the grid; else the deviation from the plan.
+        worth: A battery moves only where what it saves is worth the stored energy.
+        margin_per_kwh: Where it is all the same by the plan, energy is kept: giving must save more than this, taking
+            may cost as much. A plan that believes its forecast sees no use in charging now what the afternoon's sun
+            will charge anyway; when the sun then fails, that was the mistake.
+    """
+
+    shared: bool
+    net: bool
+    worth: bool
+    margin_per_kwh: float = 0.002
+
+
+def wanted_w(moment: Moment, fleet: Fleet, stored_wh: Floats, hours: float, rule: Rule, wear: float) -> Floats:
+    """Return what each battery should do in the whole slot."""
+    lowest, highest = fleet.reach(stored_wh, hours)
+    if rule.worth:
+        lowest, highest = _worthwhile(moment, fleet, lowest, highest, wear, rule.margin_per_kwh)
+    planned_w = moment.planned_w
+    give_w, take_w = np.maximum(highest - planned_w, 0.0), np.maximum(planned_w - lowest, 0.0)
+    off_w = moment.deviation_w + moment.grid_w if rule.net else moment.deviation_w
+    if not rule.shared:
+        return planned_w + np.minimum(np.maximum(off_w, -take_w), give_w)
+    total_w = float(off_w.sum())
+    room_w = give_w if total_w > 0 else take_w
+    room = max(float(room_w.sum()), abs(total_w))
+    return planned_w + (total_w / room if room > 0 else 0.0) * room_w
+
+
+def _worthwhile(
+    moment: Moment, fleet: Fleet, lowest: Floats, highest: Floats, wear: float, margin: float
+) -> tuple[Floats, Floats]:
+    """Narrow the powers each battery goes to: against import, giving must cost less; against export, taking pay more.
+
+    A charging battery gives first by charging less, which costs less than discharging; likewise the other way round.
+    """
+    discharged = moment.value_per_kwh / fleet.efficiency_discharge + wear / 2
+    charged = moment.value_per_kwh * fleet.efficiency_charge - wear / 2
+    saved, lost = moment.import_per_kwh - margin, moment.export_per_kwh - margin
+    up = np.where(discharged <= saved, highest, np.where(charged <= saved, 0.0, lowest))
+    down = np.where(charged >= lost, lowest, np.where(discharged >= lost, 0.0, highest))
+    return np.minimum(down, moment.planned_w), np.maximum(up, moment.planned_w)

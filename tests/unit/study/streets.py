@@ -1,0 +1,61 @@
+"""Small community folders for the study's tests: smooth sun, an evening peak, a tariff that is dear in the evening."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+START_AT = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+def write_street(
+    folder: Path, *, homes: int = 4, days: int = 1, slot_minutes: int = 60, flexible: bool = True, tariffs: int = 1
+) -> Path:
+    """Write a folder of homes: the first ones have sun, every second one has a battery.
+
+    Args:
+        flexible: False leaves sun and batteries out.
+        tariffs: Different tariffs, given to the homes in turn.
+    """
+    (folder / "homes").mkdir(parents=True)
+    count = days * 1440 // slot_minutes
+    starts = [START_AT + n * timedelta(minutes=slot_minutes) for n in range(count)]
+    lines = [
+        'name = "elm"',
+        'timezone = "Europe/Berlin"',
+        f"slot_minutes = {slot_minutes}",
+        'currency = "EUR"',
+        'tariff = "tariff-0.csv"',
+    ]
+    for number in range(homes):
+        lines += ["[[homes]]", f'name = "home-{number}"', f'trace = "homes/{number}.csv"']
+        lines += [f'tariff = "tariff-{number % tariffs}.csv"']
+        if flexible and number % 2 == 0:
+            lines += ["battery = { capacity_kwh = 5.0, charge_kw = 2.5, discharge_kw = 2.5 }"]
+        sun = flexible and number < (homes + 1) // 2
+        rows = [
+            f"{at:%Y-%m-%dT%H:%M:%SZ},{_load(at, number):.0f},{_sun(at, number) if sun else 0:.0f}" for at in starts
+        ]
+        (folder / "homes" / f"{number}.csv").write_text("\n".join(["time_utc,load_w,pv_w", *rows]) + "\n")
+    for number in range(tariffs):
+        until = starts + [starts[-1] + n * timedelta(minutes=slot_minutes) for n in range(1, 1440 // slot_minutes + 1)]
+        rows = [f"{at:%Y-%m-%dT%H:%M:%SZ},{_import(at, number):.3f},0.060" for at in until]
+        header = "time_utc,import_price_per_kwh,export_price_per_kwh"
+        (folder / f"tariff-{number}.csv").write_text("\n".join([header, *rows]) + "\n")
+    (folder / "community.toml").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def _hour(at: datetime) -> float:
+    return at.hour + at.minute / 60
+
+
+def _load(at: datetime, number: int) -> float:
+    return 250 + 60 * number + 9 * (at.hour % 5) + 1200 * math.exp(-(((_hour(at) - 17 - number) / 2) ** 2))
+
+
+def _sun(at: datetime, number: int) -> float:
+    return max(0.0, (3000 + 500 * number) * math.sin((_hour(at) - 5) / 14 * math.pi))
+
+
+def _import(at: datetime, number: int) -> float:
+    return (0.42 if 17 <= at.hour < 21 else 0.26) + 0.03 * number
