@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Sequence
 
 from agent.config import HomeConfig
-from agent.devices.balance import DevicePart, check_home, combine
+from agent.devices.balance import OF_THE_HOME, DevicePart, check_home, combine
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError, LinkDownError, NoAnswerError, WrongDeviceError
 from agent.devices.opening import LinkPool, open_device
@@ -46,7 +46,8 @@ async def _look_at(device: Device) -> Finding:
             sample = await device.poll()  # one lost answer is no news
     except DeviceError as error:
         return wrong(device.name, f"{error}: {_cure(error)}" if _cure(error) else str(error))
-    unknown = sorted(name for name in device.profile.provides if sample.values.get(name) is None)
+    # Other values may be absent for good reasons: an input that nothing is connected to, a model the device lacks.
+    unknown = sorted(name for name in device.profile.provides & OF_THE_HOME if sample.values.get(name) is None)
     if unknown:
         return wrong(
             device.name,

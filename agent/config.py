@@ -25,6 +25,9 @@ from coordinator.links import BrokerUrl, Credentials, UserName
 from coordinator.toml_file import read_toml
 from coordinator.zones import known_zone
 
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,9 +42,8 @@ class HomeSection(Section):
     """Installed PV power; forecasts stay below it. 0 for a home without."""
     country: str | None = Field(default=None, pattern="^[A-Z]{2}$")
     """Two letters, for public holidays."""
-    latitude: float | None = Field(default=None, ge=-90, le=90)
-    """Degrees, with longitude: for the height of the sun. Neither leaves the home unless `weather` is on."""
-    longitude: float | None = Field(default=None, ge=-180, le=180)
+    location: tuple[Latitude, Longitude] | None = None
+    """Degrees north and east: for the height of the sun. It leaves the home only if `weather` is on."""
     weather: bool = False
     """Ask Open-Meteo for the weather at the place, rounded to a tenth of a degree; needs the extra `weather`."""
     connection_kw: float | None = Field(default=None, gt=0)
@@ -61,11 +63,9 @@ class HomeSection(Section):
         return country
 
     @model_validator(mode="after")
-    def _place_is_whole(self) -> "HomeSection":
-        if (self.latitude is None) != (self.longitude is None):
-            raise ValueError("latitude and longitude belong together: give both or none")
-        if self.weather and self.latitude is None:
-            raise ValueError("weather needs latitude and longitude")
+    def _weather_has_a_place(self) -> "HomeSection":
+        if self.weather and self.location is None:
+            raise ValueError("weather is asked for a place: give location = [north, east] in degrees")
         return self
 
     @property

@@ -19,11 +19,11 @@ timezone = @TIMEZONE@
 data_dir = "data"
 # Installed power of the panels, in kWp; 0 without. Forecasts stay below it.
 pv_kwp = 6.0
-# For better forecasts: public holidays of your country (two letters), and the sun's height at your place, in degrees.
+# Two letters of the country whose public holidays you keep: on them, forecasts expect a day off. For example:
 #country = "DE"
-#latitude = 52.5
-#longitude = 13.4
-# Ask Open-Meteo for the weather there, rounded to 10 km; the only thing this program ever asks the internet.
+# Where the home stands, degrees north and east: forecasts then know how high the sun is. For example:
+#location = [52.5, 13.4]
+# Ask Open-Meteo for the weather at this place, told to a tenth of a degree; needs pip install "commonwatt[weather]".
 #weather = false
 # Limit of the grid connection in both directions, in kW; without it, none is assumed. For example:
 #connection_kw = 17.0
@@ -97,9 +97,20 @@ subscribe = ["#"]
 [devices.inverter]
 # Which registers it has: a profile that comes with Commonwatt, or the path of your own (a .yaml file).
 profile = "sunspec_hybrid"
+# tcp:// is Modbus TCP; a serial port is serial:///dev/ttyUSB0, its frames in TCP rtu+tcp://192.168.1.20:8899.
 url = "tcp://127.0.0.1:5020"
 # Modbus unit id; without it, the profile's.
 unit = 1
+# Speed of a serial line, where it is not the profile's. For example:
+#baud = 9600
+# Its data bits, parity and stop bits, likewise. For example:
+#bits = "8N1"
+# Whether the serial adapter hears what it sends itself.
+#echo = false
+# Answers to the questions that some profiles ask; docs/devices.md lists them. For example:
+#parameters = { meter = "other" }
+# Command a device by a profile that nobody has tested on hardware: test it yourself first.
+#unlock_control = false
 
 [devices.meter]
 profile = "eastron_sdm630"

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -20,14 +20,53 @@ REFRESH_S = 0.5
 
 def simulator(
     config: Annotated[Path | None, typer.Option(help="TOML file; without it, one home on ports 5020 and 5021.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Serve one device of this profile instead of a home (name or YAML file).")
+    ] = None,
+    choose: Annotated[
+        list[str] | None, typer.Option("--choose", help="A choice of the profile: meter=other. May be repeated.")
+    ] = None,
+    fault: Annotated[str | None, typer.Option(help="Give the device this fault; `list` shows them all.")] = None,
+    fault_after: Annotated[float, typer.Option(min=0, help="Seconds before the fault begins.")] = 0.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port of the device; 0 takes a free one.")] = 5020,
+    wire: Annotated[
+        Literal["tcp", "rtu+tcp", "serial"], typer.Option(help="Modbus TCP, RTU in TCP, or a pseudo terminal.")
+    ] = "tcp",
 ) -> None:
-    """Run simulated devices: a home's inverter and meter as real Modbus TCP servers."""
+    """Run simulated devices: a home's inverter and meter as real Modbus servers, or one device with a fault."""
+    log_to_stderr()
+    if profile is not None or fault is not None:
+        if config is not None:
+            raise ConfigError("--config describes homes, --profile and --fault one device: leave one of them out")
+        _one_device(profile or "sunspec_hybrid", choose or [], fault, fault_after, port, wire)
+        return
     from agent.simulator.run import run_simulator
     from agent.simulator.settings import SimulatorSettings, default_settings
 
-    log_to_stderr()
     settings = read_toml(config, SimulatorSettings) if config else default_settings()
     asyncio.run(run_simulator(settings, typer.echo))
+
+
+def _one_device(
+    profile: str,
+    choices: list[str],
+    fault: str | None,
+    after_s: float,
+    port: int,
+    wire: Literal["tcp", "rtu+tcp", "serial"],
+) -> None:
+    from agent.devices.profile import read_profile
+    from agent.simulator.exhibit import NO_FAULT, ExhibitSettings, show
+    from agent.simulator.faults import find_fault, listing
+
+    if fault == "list":
+        typer.echo(listing())
+        return
+    chosen = dict(choice.partition("=")[::2] for choice in choices)
+    settings = ExhibitSettings(
+        profile=read_profile(profile, chosen), fault=find_fault(fault) if fault else NO_FAULT, wire=wire, port=port
+    )
+    asyncio.run(show(settings, WallClock(), fault_after_s=after_s, announce=typer.echo))
 
 
 def broker(config: Annotated[Path, typer.Option(help="TOML file of the broker.")]) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent.devices.reading import DeviceSample, HomeReading
+from agent.devices.reading import DeviceSample, HomeReading, Quality
 from coordinator.errors import ConfigError
 
 FORGET_AFTER = 10
 """A value older than this many times `stale_after_s` is not known any more."""
 _COUNTERS = ("import_wh", "export_wh")
+OF_THE_HOME = frozenset({"grid_w", "pv_w", "battery_w", "soc_pct", *_COUNTERS})
+"""The values of devices that the home's reading is made of."""
 _ROUNDING_W = 50.0
 _ROUNDING_SHARE = 0.05
 """How far the powers of two devices may disagree: meters of class 1 and inverters of 2 to 5 %."""
@@ -28,6 +30,7 @@ class DevicePart:
 class _Value:
     value: float | None
     stale: bool = False
+    doubtful: bool = False
 
 
 def check_home(parts: Iterable[tuple[str, frozenset[str]]]) -> None:
@@ -68,11 +71,8 @@ def combine(parts: Sequence[DevicePart], *, now: datetime, monotonic_s: float, s
     if has_battery:
         values["soc_pct"] = _charge(find)
     load_w = _load(values["grid_w"].value, values["pv_w"].value, values["battery_w"].value)
-    values["load_w"] = _Value(load_w, any(values[name].stale for name in ("grid_w", "pv_w", "battery_w")))
-    missing = tuple(name for name, item in values.items() if item.value is None or item.stale)
-    to_act_on = [item for name, item in values.items() if name not in _COUNTERS]
-    absent = any(item.value is None for item in to_act_on)
-    stale = any(item.stale for item in to_act_on)
+    values["load_w"] = _like(load_w, [values[name] for name in ("grid_w", "pv_w", "battery_w")])
+    missing = tuple(name for name, item in values.items() if _quality([item]) != "valid")
     meter = next((part.sample for part in parts if "grid_w" in part.provides and part.sample), None)
     known = meter is not None and values["grid_w"].value is not None
     return HomeReading(
@@ -85,9 +85,25 @@ def combine(parts: Sequence[DevicePart], *, now: datetime, monotonic_s: float, s
         soc_pct=values["soc_pct"].value if has_battery else None,
         import_wh=values["import_wh"].value,
         export_wh=values["export_wh"].value,
-        quality="absent" if absent else "stale" if stale else "valid",
+        quality=_quality([item for name, item in values.items() if name not in _COUNTERS]),
         missing=missing,
     )
+
+
+def _quality(items: Iterable[_Value]) -> Quality:
+    """Return the worst quality among values."""
+    found = list(items)
+    if any(item.value is None for item in found):
+        return "absent"
+    if any(item.stale for item in found):
+        return "stale"
+    return "doubtful" if any(item.doubtful for item in found) else "valid"
+
+
+def _like(value: float | None, parts: Iterable[_Value]) -> _Value:
+    """Return a value made of parts, as stale and doubtful as any of them."""
+    found = list(parts)
+    return _Value(value, any(item.stale for item in found), any(item.doubtful for item in found))
 
 
 def _pick(part: DevicePart, name: str, monotonic_s: float, stale_after_s: float) -> _Value:
@@ -96,30 +112,29 @@ def _pick(part: DevicePart, name: str, monotonic_s: float, stale_after_s: float)
     age_s = monotonic_s - part.sample.monotonic_s
     if age_s > FORGET_AFTER * stale_after_s:
         return _Value(None)
-    return _Value(part.sample.values.get(name), age_s > stale_after_s)
+    return _Value(part.sample.values.get(name), age_s > stale_after_s, name in part.sample.doubtful)
 
 
 def _sum(values: Sequence[_Value], none_at_all: float | None = None) -> _Value:
     if not values:
         return _Value(none_at_all)
     known = [item.value for item in values if item.value is not None]
-    return _Value(sum(known) if len(known) == len(values) else None, any(item.stale for item in values))
+    return _like(sum(known) if len(known) == len(values) else None, values)
 
 
 def _charge(find: Callable[[str], list[_Value]]) -> _Value:
     """Return the state of charge of all batteries together; several are weighted by their capacity, if known."""
     charges = find("soc_pct")
-    stale = any(item.stale for item in charges)
     if len(charges) == 1:
         return charges[0]
     sizes = [item.value for item in find("capacity_wh")]
     stored_wh = whole_wh = 0.0
     for charge, size_wh in zip(charges, sizes, strict=False):
         if charge.value is None or size_wh is None:
-            return _Value(None, stale)
+            return _like(None, charges)
         stored_wh += charge.value / 100 * size_wh
         whole_wh += size_wh
-    return _Value(100 * stored_wh / whole_wh, stale) if whole_wh and len(sizes) == len(charges) else _Value(None, stale)
+    return _like(100 * stored_wh / whole_wh if whole_wh and len(sizes) == len(charges) else None, charges)
 
 
 def _load(grid_w: float | None, pv_w: float | None, battery_w: float | None) -> float | None:

@@ -1,11 +1,12 @@
 """The battery of a device as the guard commands it: the profile's control steps, carried out and read back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from agent.devices.budget import WriteBudget
+from agent.devices.control_schema import ControlSpec, Direction, StepSpec
 from agent.devices.device import Device
 from agent.devices.errors import DeviceRefusedError, WriteIgnoredError
 from agent.devices.reading import DeviceSample
-from agent.devices.schema import ControlSpec, StepSpec
 from coordinator.errors import ConfigError
 
 _READ_BACK_TOLERANCE_W = 1.0
@@ -25,6 +26,7 @@ class Battery:
         self.name = device.name
         self._device = device
         self._spec: ControlSpec = device.profile.control.battery_w
+        self._budget = WriteBudget(device.profile)
 
     @property
     def latest(self) -> DeviceSample | None:
@@ -72,7 +74,7 @@ class Battery:
         try:
             if (await self._device.read_points([timer]))[timer] is None:
                 return f"{self._device.where} has no timer that ends our command when we vanish"
-            await self._write(self._spec.prepare, {"=reversion_s": float(reversion_s)}, only_changes=True)
+            await self._write(self._spec.prepare, _variables(0.0, 0.0, reversion_s), "idle", only_changes=True)
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
         shown_s = (await self._device.read_points([timer]))[timer]
@@ -94,9 +96,11 @@ class Battery:
         Raises:
             DeviceError: The link failed; whether the device took the command is unknown.
         """
-        values = {"=reversion_s": float(reversion_s), "=battery_w": battery_w, "=ac_w": pv_w + battery_w}
+        wanted_w = self._clamped(battery_w)
+        direction: Direction = "discharge" if wanted_w > 0 else "charge" if wanted_w < 0 else "idle"
         try:
-            written = await self._write(self._spec.cycle, values)
+            await self._require()
+            written = await self._write(self._spec.cycle, _variables(wanted_w, pv_w, reversion_s), direction)
             await self._confirm({name: written[name] for name in self._spec.confirm.read_back if name in written})
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
@@ -112,20 +116,50 @@ class Battery:
             DeviceError: The link failed; the device's own timer will release the battery.
         """
         try:
-            await self._confirm(await self._write(self._spec.release, {}))
+            await self._confirm(await self._write(self._spec.release, {}, "idle", within_budget=False))
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
         return None
 
+    def _clamped(self, battery_w: float) -> float:
+        """Return the power that the device itself bears; some ignore their own limits when commanded."""
+        clamp, sample = self._spec.clamp, self._device.latest
+        if clamp is None:
+            return battery_w
+        soc_pct = sample.values.get("soc_pct") if sample else None
+        low_pct, high_pct = clamp.soc_pct
+        discharge_w = 0.0 if soc_pct is None or soc_pct <= low_pct else clamp.discharge_w
+        charge_w = 0.0 if soc_pct is None or soc_pct >= high_pct else clamp.charge_w
+        return min(max(battery_w, -charge_w), discharge_w)
+
+    async def _require(self) -> None:
+        """Check what the owner has to have set at the device; it may have been taken back without a word."""
+        shown = await self._device.read_points([need.point for need in self._spec.require])
+        for need in self._spec.require:
+            if shown[need.point] != need.equals:
+                raise WriteIgnoredError(
+                    f"{self._device.where} shows {need.point} {shown[need.point]} where control needs {need.equals:g}"
+                )
+
     async def _write(
-        self, steps: Iterable[StepSpec], values: dict[str, float], *, only_changes: bool = False
+        self,
+        steps: Iterable[StepSpec],
+        values: Mapping[str, float],
+        direction: Direction,
+        *,
+        only_changes: bool = False,
+        within_budget: bool = True,
     ) -> dict[str, float]:
         written: dict[str, float] = {}
         known = await self._device.read_points([step.write for step in steps]) if only_changes else {}
         for step in steps:
-            value = values[step.value] if isinstance(step.value, str) else step.value
+            value = _value(step, values, direction)
+            now_s = self._device.now_s
             if known.get(step.write) != value:
+                if within_budget and self._budget.spent(step.write, now_s):
+                    raise WriteIgnoredError(f"{step.write} was written as often today as its memory bears")
                 await self._device.write_point(step.write, value)
+                self._budget.written(step.write, now_s)
             written[step.write] = value
         return written
 
@@ -135,3 +169,22 @@ class Battery:
             back = shown[name]
             if back is None or abs(back - value) > _READ_BACK_TOLERANCE_W:
                 raise WriteIgnoredError(f"{self._device.where} shows {name} {back} after {value:g} was written")
+
+
+def _variables(battery_w: float, pv_w: float, reversion_s: int) -> dict[str, float]:
+    return {
+        "=reversion_s": float(reversion_s),
+        "=reversion_min": float(reversion_s // 60),
+        "=battery_w": battery_w,
+        "=ac_w": pv_w + battery_w,
+        "=charge_w": max(-battery_w, 0.0),
+        "=discharge_w": max(battery_w, 0.0),
+        "=magnitude_w": abs(battery_w),
+    }
+
+
+def _value(step: StepSpec, values: Mapping[str, float], direction: Direction) -> float:
+    if step.case is not None:
+        return step.case[direction]
+    assert step.value is not None
+    return values[step.value] if isinstance(step.value, str) else step.value

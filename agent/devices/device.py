@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
-from agent.devices.errors import WriteIgnoredError, WrongDeviceError
+from agent.devices.errors import DeviceError, WriteIgnoredError, WrongDeviceError
+from agent.devices.judge import Judge
 from agent.devices.layout import (
     Frame,
     Place,
@@ -15,8 +17,10 @@ from agent.devices.layout import (
     plan_frames,
 )
 from agent.devices.link import ModbusLink
+from agent.devices.night import Night
+from agent.devices.reader import FrameReader
 from agent.devices.reading import DeviceSample
-from agent.devices.registers import SIZES, decode, decode_text, scale_factor
+from agent.devices.registers import decode, decode_text, scale_factor
 from agent.devices.schema import IdentifySpec, Profile
 from agent.devices.sunspec import ModelAt, model_points, scan
 from coordinator.clock import Clock
@@ -41,11 +45,19 @@ class Device:
         self._identified = False
         self._identifying = asyncio.Lock()
         self._places: Mapping[str, Place] = {}
+        self._reader = FrameReader(profile, self._read)
+        self._judge = Judge(profile)
+        self._night = Night(profile)
 
     @property
     def where(self) -> str:
         """The device in words, for errors."""
         return f"unit {self.unit} at {self.link.url}"
+
+    @property
+    def now_s(self) -> float:
+        """Seconds on the clock that never jumps."""
+        return self._clock.monotonic()
 
     async def identify(self) -> None:
         """Connect if needed, find the device's models and prove that it is the one of the profile.
@@ -61,32 +73,57 @@ class Device:
             chain = await scan(self._read_holding, self.profile.sunspec.base, self.where)
         models = find_models(self.profile, chain)
         for handle, spec in (self.profile.sunspec.models if self.profile.sunspec else {}).items():
-            if handle not in models:
+            if handle not in models and not spec.optional:
                 wanted = " or ".join(map(str, spec.id))
                 has = ", ".join(str(model.model_id) for model in chain)
                 raise WrongDeviceError(f"{self.where} has no SunSpec model {wanted}, only {has}: try another profile")
         for proof in self.profile.identify:
             await self._prove(proof, models)
         self._places = place_points(self.profile, models)
+        self._reader.begin(self._places)
         self._identified = True
 
     async def poll(self) -> DeviceSample:
-        """Read all values of the profile.
+        """Read all values of the profile that are due.
 
         Raises:
             DeviceError: The device could not be read or is not the right one; `latest` keeps the last good sample.
         """
-        started_at, started_s = self._clock.now(), self._clock.monotonic()
-        readable = [name for name, spec in self.profile.points.items() if spec.access == "r"]
-        values = await self.read_points(readable)
-        ended_at, ended_s = self._clock.now(), self._clock.monotonic()
-        self.latest = DeviceSample(
-            name=self.name,
-            at=started_at + (ended_at - started_at) / 2,
-            monotonic_s=(started_s + ended_s) / 2,
-            values=values | derive(self.profile, values),
-        )
+        try:
+            self.latest = await self._poll()
+        except DeviceError as error:
+            now_s = self._clock.monotonic()
+            if not self._night.failed(now_s, error):
+                raise
+            self.latest = self._sleeping(self._clock.now(), now_s)
         return self.latest
+
+    async def _poll(self) -> DeviceSample:
+        await self._ensure_identified()
+        started_at, started_s = self._clock.now(), self._clock.monotonic()
+        words, live = await self._reader.read_due(started_s)
+        ended_at, ended_s = self._clock.now(), self._clock.monotonic()
+        at, at_s = started_at + (ended_at - started_at) / 2, (started_s + ended_s) / 2
+        readable = [name for name, spec in self.profile.points.items() if spec.access == "r"]
+        values = {name: decode_point(self._places[name], words) if name in self._places else None for name in readable}
+        asleep = self._night.seen(at_s, values | derive(self.profile, values))
+        doubtful = self._judge.judge(at, at_s, values, live)
+        counters, held = self._judge.counters(at, values)
+        values |= counters
+        return DeviceSample(
+            name=self.name,
+            at=at,
+            monotonic_s=at_s,
+            values=values | derive(self.profile, values) | (self._night.zeros() if asleep else {}),
+            doubtful=doubtful | held,
+            asleep=asleep,
+        )
+
+    def _sleeping(self, at: datetime, at_s: float) -> DeviceSample:
+        """Return what is known of a device that does not answer because it sleeps."""
+        unknown: dict[str, float | None] = dict.fromkeys(self.profile.provides)
+        values = unknown | self._judge.held_counters() | self._night.zeros()
+        return DeviceSample(name=self.name, at=at, monotonic_s=at_s, values=values, asleep=True)
 
     async def read_points(self, names: Iterable[str]) -> dict[str, float | None]:
         """Return the named points; those the device lacks are None.
@@ -120,7 +157,7 @@ class Device:
         except ValueError as error:
             raise WriteIgnoredError(f"{self.where} cannot take {name}: {error}") from None
         single = len(words) == 1 and 6 in self.profile.limits.functions
-        await self.link.write(self._generation, self.unit, place.address, words, single=single)
+        await self.link.write(self._generation, self.unit, place.addresses[0], words, single=single)
 
     async def _ensure_identified(self) -> None:
         async with self._identifying:
@@ -135,18 +172,37 @@ class Device:
         return await self._read(3, address, count)
 
     async def _prove(self, proof: IdentifySpec, models: Mapping[str, ModelAt]) -> None:
-        if proof.model is not None and proof.point is not None and proof.starts_with is not None:
+        if proof.model is not None and proof.point is not None:
             point = model_points(models[proof.model].model_id)[proof.point]
-            text = decode_text(await self._read_holding(models[proof.model].address + point.offset, point.size))
+            words = await self._read_holding(models[proof.model].address + point.offset, point.size)
+        else:
+            assert proof.fc is not None
+            assert proof.addr is not None
+            words = await self._read(proof.fc, proof.addr, proof.size)
+        if proof.starts_with is not None:
+            text = decode_text(words)
             if not text.startswith(proof.starts_with):
                 raise WrongDeviceError(f"{self.where} says it is {text!r}, not {proof.starts_with!r}: another device?")
-        elif proof.fc is not None and proof.addr is not None and proof.type is not None and proof.within is not None:
-            words = await self._read(proof.fc, proof.addr, SIZES[proof.type])
-            value = decode(words, proof.type, order=proof.words)
-            low, high = proof.within
-            if value is None or not low <= value <= high:
-                shown = "nothing" if value is None else f"{value:g}"
-                raise WrongDeviceError(
-                    f"{self.where} shows {shown} at register {proof.addr} where a {self.profile.title} shows {low:g} "
-                    f"to {high:g}: is it another device, or the wrong profile?"
-                )
+            return
+        assert proof.type is not None
+        value = decode(words, proof.type, order=proof.words, absent=())
+        if value is None or not _proves(proof, value):
+            shown = "nothing" if value is None else f"{value:g}"
+            raise WrongDeviceError(
+                f"{self.where} shows {shown} at register {proof.addr} where a {self.profile.title} shows "
+                f"{_expected(proof)}: is it another device, or the wrong profile?"
+            )
+
+
+def _proves(proof: IdentifySpec, value: float) -> bool:
+    if proof.one_of is not None:
+        return value in proof.one_of
+    low, high = proof.within or (value, value)
+    return low <= value <= high
+
+
+def _expected(proof: IdentifySpec) -> str:
+    if proof.one_of is not None:
+        return " or ".join(map(str, proof.one_of))
+    low, high = proof.within or (0.0, 0.0)
+    return f"{low:g} to {high:g}"

@@ -116,7 +116,8 @@ class SlotMeter:
             return []
         import_wh, import_held = self._import.add(reading.at, reading.import_wh)
         export_wh, export_held = self._export.add(reading.at, reading.export_wh)
-        point = _Point(at=reading.at, import_wh=import_wh, export_wh=export_wh, held=import_held or export_held)
+        held = import_held or export_held or not {"import_wh", "export_wh"}.isdisjoint(reading.missing)
+        point = _Point(at=reading.at, import_wh=import_wh, export_wh=export_wh, held=held)
         if reading.quality == "valid":
             for name, integral in self._powers.items():
                 integral.add(reading.at, getattr(reading, name))

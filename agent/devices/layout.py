@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.devices.registers import NumberType, WordOrder, decode, encode, scale_factor
-from agent.devices.schema import PointSpec, Profile
+from agent.devices.schema import DerivedSpec, PointSpec, Profile
 from agent.devices.sunspec import ModelAt, PointDef, model_points
 
 
@@ -31,28 +31,31 @@ class Place:
 
     Attributes:
         frame: The smallest registers holding the value and its scale factor.
+        addresses: Its registers, in the order in which they are decoded.
+        spec: What the profile says of its value.
+        absent: Raw values that mean "absent"; None takes the defaults of the type.
         factor: Raw units to the house's (without the scale factor register).
         scale_address: Address of the scale factor register, if it has one.
     """
 
     frame: Frame
-    address: int
-    size: int
+    addresses: tuple[int, ...]
     kind: NumberType
     order: WordOrder
+    spec: PointSpec
     absent: frozenset[float] | None
     factor: float
     scale_address: int | None
-    range: tuple[float, float] | None
 
 
 def find_models(profile: Profile, chain: Sequence[ModelAt]) -> dict[str, ModelAt]:
     """Return the device's model for each handle of the profile; handles it does not have are left out."""
     found: dict[str, ModelAt] = {}
     for handle, wanted in (profile.sunspec.models if profile.sunspec else {}).items():
-        model = next((model for model in chain if model.model_id in wanted.id), None)
-        if model is not None:
-            found[handle] = model
+        for model_id in wanted.id:
+            like = [model for model in chain if model.model_id == model_id]
+            if len(like) >= wanted.nth:
+                found.setdefault(handle, like[wanted.nth - 1])
     return found
 
 
@@ -60,24 +63,33 @@ def place_points(profile: Profile, models: Mapping[str, ModelAt]) -> dict[str, P
     """Return where each point lies; points of models that the device lacks, or has in a shorter form, are left out."""
     places: dict[str, Place] = {}
     for name, spec in profile.points.items():
-        if spec.block is not None and spec.addr is not None and spec.type is not None:
-            places[name] = Place(
-                frame=Frame(profile.blocks[spec.block].fc, spec.addr, spec.size),
-                address=spec.addr,
-                size=spec.size,
-                kind=spec.type,
-                order=spec.words,
-                absent=None if spec.absent is None else frozenset(spec.absent),
-                factor=spec.factor,
-                scale_address=None,
-                range=spec.range,
-            )
+        if spec.block is not None:
+            places[name] = _in_block(profile, spec)
         elif spec.model is not None and spec.point is not None and spec.model in models:
             model = models[spec.model]
-            place = _in_model(spec, model, model_points(model.model_id)[spec.point])
+            point = model_points(model.model_id, spec.module)[spec.point]
+            place = _in_model(spec, model, point)
             if place is not None:
                 places[name] = place
     return places
+
+
+def _in_block(profile: Profile, spec: PointSpec) -> Place:
+    assert spec.block is not None
+    assert spec.type is not None
+    scale = profile.points[spec.scale_from] if spec.scale_from is not None else None
+    used = (*spec.addresses, *(scale.addresses if scale else ()))
+    return Place(
+        frame=Frame(profile.blocks[spec.block].fc, min(used), max(used) + 1 - min(used)),
+        addresses=spec.addresses,
+        kind=spec.type,
+        # Registers named one by one come high word first already.
+        order="big" if spec.regs is not None else spec.words,
+        spec=spec,
+        absent=None if spec.absent is None else frozenset(spec.absent),
+        factor=spec.factor,
+        scale_address=scale.addresses[0] if scale else None,
+    )
 
 
 def _in_model(spec: PointSpec, model: ModelAt, point: PointDef) -> Place | None:
@@ -89,34 +101,45 @@ def _in_model(spec: PointSpec, model: ModelAt, point: PointDef) -> Place | None:
     start = min(address, address if scale_address is None else scale_address)
     return Place(
         frame=Frame(3, start, model.address + last - start),
-        address=address,
-        size=point.size,
+        addresses=tuple(range(address, address + point.size)),
         kind=point.kind,
         order="big",
-        # An accumulator at zero is SunSpec's word for "not supported".
-        absent=frozenset({0}) if point.accumulator else None if spec.absent is None else frozenset(spec.absent),
+        spec=spec,
+        absent=_absent(spec, point),
         factor=spec.factor * 10.0**point.scale_power,
         scale_address=scale_address,
-        range=spec.range,
     )
 
 
-def plan_frames(profile: Profile, places: Mapping[str, Place], names: Iterable[str]) -> list[Frame]:
-    """Return the fewest frames that hold the named points: blocks as declared, SunSpec spans merged up to max_read."""
+def _absent(spec: PointSpec, point: PointDef) -> frozenset[float] | None:
+    if spec.absent is not None:
+        return frozenset(spec.absent)
+    # An accumulator at zero is SunSpec's word for "not supported".
+    return frozenset({0}) if point.accumulator else None
+
+
+def plan_frames(
+    profile: Profile, places: Mapping[str, Place], names: Iterable[str], *, merge: bool = True
+) -> list[Frame]:
+    """Return the fewest frames that hold the named points: blocks as declared, SunSpec spans merged up to max_read.
+
+    Args:
+        merge: Whether spans of neighbouring SunSpec models may share a frame.
+    """
     blocks: set[Frame] = set()
-    spans: list[Frame] = []
+    spans: set[Frame] = set()
     for name in names:
         spec = profile.points[name]
         if spec.block is not None:
             block = profile.blocks[spec.block]
             blocks.add(Frame(block.fc, block.addr, block.count))
         elif name in places:
-            spans.append(places[name].frame)
+            spans.add(places[name].frame)
     merged: list[Frame] = []
     for span in sorted(spans):
         last = merged[-1] if merged else None
         end = max(last.end, span.end) if last else 0
-        if last and end - last.address <= profile.limits.max_read:
+        if last and (merge or span.address < last.end) and end - last.address <= profile.limits.max_read:
             merged[-1] = Frame(last.fc, last.address, end - last.address)
         else:
             merged.append(span)
@@ -131,17 +154,28 @@ def decode_point(place: Place, frames: Mapping[Frame, Sequence[int]]) -> float |
     """
     for frame, words in frames.items():
         if frame.fc == place.frame.fc and frame.address <= place.frame.address and place.frame.end <= frame.end:
-            at = place.address - frame.address
-            raw = decode(words[at : at + place.size], place.kind, order=place.order, absent=place.absent)
+            raw = decode(
+                [words[at - frame.address] for at in place.addresses],
+                place.kind,
+                order=place.order,
+                absent=place.absent,
+            )
             scale: float | None = 1.0
             if place.scale_address is not None:
                 scale = scale_factor(words[place.scale_address - frame.address])
-            if raw is None or scale is None:
-                return None
-            value = raw * scale * place.factor
-            inside = place.range is None or place.range[0] <= value <= place.range[1]
-            return value + 0.0 if inside else None  # + 0.0 turns -0.0 into 0.0
+            return None if raw is None or scale is None else _value(place, raw, scale)
     return None
+
+
+def _value(place: Place, raw: float, scale: float) -> float | None:
+    spec = place.spec
+    if spec.bit is not None:
+        raw = int(raw) >> spec.bit & 1
+    if spec.one_of is not None and raw not in spec.one_of:
+        return None
+    value = (abs(raw) if spec.abs else raw) * scale * place.factor
+    inside = spec.range is None or spec.range[0] <= value <= spec.range[1]
+    return value + 0.0 if inside else None  # + 0.0 turns -0.0 into 0.0
 
 
 def encode_point(place: Place, value: float, scale: float) -> list[int]:
@@ -151,20 +185,30 @@ def encode_point(place: Place, value: float, scale: float) -> list[int]:
         scale: The value of the scale factor register, read just before; 1 where there is none.
 
     Raises:
-        ValueError: If the value is outside the point's range or its register.
+        ValueError: If the value is outside the point's range or its register, or none of its `one_of`.
     """
-    if place.range is not None and not place.range[0] <= value <= place.range[1]:
-        raise ValueError(f"{value:g} is outside {place.range[0]:g} to {place.range[1]:g}")
-    return encode(value / (scale * place.factor), place.kind, order=place.order)
+    spec = place.spec
+    if spec.range is not None and not spec.range[0] <= value <= spec.range[1]:
+        raise ValueError(f"{value:g} is outside {spec.range[0]:g} to {spec.range[1]:g}")
+    raw = value / (scale * place.factor)
+    if spec.one_of is not None and raw not in spec.one_of:
+        raise ValueError(f"{raw:g} is none of {', '.join(map(str, spec.one_of))}")
+    return encode(raw, place.kind, order=place.order)
 
 
 def derive(profile: Profile, values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Return the derived points; a sum with an absent part is absent."""
-    derived: dict[str, float | None] = {}
-    for name, spec in profile.derived.items():
-        total: float | None = 0.0
-        for term in spec.sum:
-            part = values.get(term[1:])
-            total = None if total is None or part is None else total + (part if term[0] == "+" else -part)
-        derived[name] = max(total, spec.floor) if total is not None and spec.floor is not None else total
-    return derived
+    """Return the derived points; one with an absent part is absent."""
+    return {name: _derived(spec, values) for name, spec in profile.derived.items()}
+
+
+def _derived(spec: DerivedSpec, values: Mapping[str, float | None]) -> float | None:
+    parts = [values.get(name) for name in spec.inputs]
+    known = [part for part in parts if part is not None]
+    if len(known) < (spec.least or len(parts)):
+        return None
+    if spec.sum is None:
+        sign = (spec.signs or {}).get(round(known[1]))
+        return None if sign is None else sign * abs(known[0]) + 0.0
+    signed = zip(spec.sum, parts, strict=True)
+    total = sum((part if term[0] == "+" else -part) for term, part in signed if part is not None)
+    return max(total, spec.floor) if spec.floor is not None else float(total)

@@ -1,32 +1,38 @@
-"""One Modbus TCP connection: one request in flight, paced, with our own backoff and our own checks.
+"""One Modbus connection (TCP, serial, or RTU over TCP): one request in flight, paced, with our own backoff and checks.
 
-pymodbus stays behind this module (its minor releases change the API). What it leaves unchecked is checked here:
-function code, number of registers, byte count, acknowledgement of writes.
+pymodbus stays behind this module and `wire.py` (its minor releases change the API). What it leaves unchecked is
+checked here: function code, number of registers, byte count, acknowledgement of writes, and on RTU lines answers that
+come late.
 """
 
 import asyncio
 import logging
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import TypeVar
 
-from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
-from agent.devices.errors import BadAnswerError, DeviceRefusedError, LinkDownError, NoAnswerError
+from agent.devices.address import Kind, Line, parse_address
+from agent.devices.errors import BadAnswerError, DeviceError, DeviceRefusedError, LinkDownError, NoAnswerError
 from agent.devices.mbap import find_fault
+from agent.devices.rtu import Owed, find_answer, other_count, read_request
+from agent.devices.wire import Client, make_client, watch_peer
 from coordinator.clock import Clock
+
+T = TypeVar("T")
 
 # The library logs each failed request as an error; we raise it, and the poller says it once.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
-_SILENT_LIMIT = 2
-"""Requests without any answer after which the connection counts as half-open and is closed."""
-_USER_TIMEOUT_MS = 10_000
+_SILENT_LIMIT: dict[Kind, int] = {"tcp": 2, "rtu+tcp": 4, "serial": 10}
+"""Requests without any answer after which the connection counts as half-open and is closed. Lines lose more of them."""
+_MOST_REGISTERS = 123
+_FIRST_REST_S = 1.0
+_LAST_REST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +42,16 @@ class LinkLimits:
     timeout_s: float = 1.0
     gap_s: float = 0.0
     connect_wait_s: float = 0.0
+    retries: int = 0
+    max_connections: int | None = None
 
     def slower(self, other: "LinkLimits") -> "LinkLimits":
         return LinkLimits(
             timeout_s=max(self.timeout_s, other.timeout_s),
             gap_s=max(self.gap_s, other.gap_s),
             connect_wait_s=max(self.connect_wait_s, other.connect_wait_s),
+            retries=max(self.retries, other.retries),
+            max_connections=min(filter(None, (self.max_connections, other.max_connections)), default=None),
         )
 
 
@@ -55,24 +65,28 @@ class LinkCounters:
     refusals: int = 0
     silences: int = 0
     bad_answers: int = 0
+    resyncs: int = 0
 
 
 class ModbusLink:
-    """The only connection of this process to one host and port.
+    """The only connection of this process to one host and port, or to one serial port.
+
+    Args:
+        line: How a serial line is set; without meaning on the network, but for the echo.
 
     Attributes:
         generation: Grows with each new connection: whoever is behind it must be identified again.
     """
 
-    def __init__(self, url: str, clock: Clock, limits: LinkLimits) -> None:
-        parts = urlsplit(url)
-        self.url = url
+    def __init__(self, url: str, clock: Clock, limits: LinkLimits, line: Line | None = None) -> None:
+        self.address = parse_address(url)
+        self.url = self.address.url
         self.limits = limits
+        self.line = line or Line()
         self.counters = LinkCounters()
         self.generation = 0
-        self._host, self._port = parts.hostname or "", parts.port or 502
         self._clock = clock
-        self._client: AsyncModbusTcpClient | None = None
+        self._client: Client | None = None
         self._lock = asyncio.Lock()
         self._failed_connects = 0
         self._silent = 0
@@ -80,6 +94,10 @@ class ModbusLink:
         self._why_down = f"no answer from {url}"
         self._request = b""
         self._fault: str | None = None
+        self._rtu = self.address.kind != "tcp"
+        self._owed = Owed()
+        self._rests: dict[int, _Rest] = {}
+        self._units: set[int] = set()
 
     @property
     def connected(self) -> bool:
@@ -101,15 +119,13 @@ class ModbusLink:
         Raises:
             LinkDownError, NoAnswerError, BadAnswerError, DeviceRefusedError: Nothing was read.
         """
-
-        def send(client: AsyncModbusTcpClient) -> Awaitable[ModbusPDU]:
-            function = client.read_holding_registers if fc == 3 else client.read_input_registers
-            return function(address, count=count, device_id=unit)
-
-        answer = await self._execute(generation, unit, fc, send)
-        if len(answer.registers) != count:
-            raise self._bad(f"{len(answer.registers)} registers instead of {count}")
-        return list(answer.registers)
+        for tries_left in range(self.limits.retries, -1, -1):
+            try:
+                return await self._read(generation, unit, fc, address, count)
+            except (NoAnswerError, BadAnswerError):
+                if not tries_left or not self.connected:
+                    raise
+        raise AssertionError("unreachable")
 
     async def write(self, generation: int, unit: int, address: int, words: list[int], *, single: bool) -> None:
         """Write registers, one by function 6 if `single`, else all in one function 16; only over that connection.
@@ -119,12 +135,18 @@ class ModbusLink:
                 after a refusal.
         """
 
-        def send(client: AsyncModbusTcpClient) -> Awaitable[ModbusPDU]:
+        def send(client: Client) -> Awaitable[ModbusPDU]:
             if single:
                 return client.write_register(address, words[0], device_id=unit)
             return client.write_registers(address, words, device_id=unit)
 
-        answer = await self._execute(generation, unit, 6 if single else 16, send)
+        async with self._lock:
+            self._owed.forget_old(self._clock.monotonic())
+            if self._owed:
+                raise NoAnswerError(
+                    f"an answer from {self.url} is overdue; nothing is written until a read settled that"
+                )
+            answer = await self._execute(generation, unit, 6 if single else 16, send)
         confirmed = answer.registers == words if single else answer.count == len(words)
         if answer.address != address or not confirmed:
             raise self._bad(f"an acknowledgement of another write than that of register {address}")
@@ -135,30 +157,73 @@ class ModbusLink:
             self._client.close()
             self._client = None
 
-    async def _execute(
-        self, generation: int, unit: int, fc: int, send: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]]
-    ) -> ModbusPDU:
+    async def _read(self, generation: int, unit: int, fc: int, address: int, count: int) -> list[int]:
         async with self._lock:
-            client = self._client
-            if client is None or not client.connected or generation != self.generation:
-                raise LinkDownError(self._why_down)
-            await asyncio.sleep(max(0.0, self._quiet_until_s - self._clock.monotonic()))
-            self._fault = None
-            self.counters.requests += 1
-            try:
-                answer = await send(client)
-            except (ModbusException, OSError):
-                raise await self._no_answer(unit) from None
-            finally:
-                self._quiet_until_s = self._clock.monotonic() + self.limits.gap_s
-            self._silent = self._failed_connects = 0
-            self._retry_at_s = self._quiet_until_s
-            self.counters.answers += 1
+            # Looked at under the lock: while we waited for it, another task's request may have timed out.
+            if self._rtu and self._owes(read_request(unit, fc, address, count)):
+                await self._resync(generation, unit, fc, address, count)
+            answer = await self._ask(generation, unit, fc, address, count)
+        if len(answer.registers) != count:
+            raise self._bad(f"{len(answer.registers)} registers instead of {count}")
+        return list(answer.registers)
+
+    async def _ask(self, generation: int, unit: int, fc: int, address: int, count: int) -> ModbusPDU:
+        def send(client: Client) -> Awaitable[ModbusPDU]:
+            function = client.read_holding_registers if fc == 3 else client.read_input_registers
+            return function(address, count=count, device_id=unit)
+
+        return await self._execute(generation, unit, fc, send)
+
+    async def _resync(self, generation: int, unit: int, fc: int, address: int, count: int) -> None:
+        """Ask for an answer that no late one can be taken for; once it is here, nothing older will come.
+
+        Raises:
+            NoAnswerError: The line is still in doubt.
+        """
+        other = other_count(count)
+        while self._owes(read_request(unit, fc, address, other)) and other < _MOST_REGISTERS:
+            other += 2
+        self.counters.resyncs += 1
+        try:
+            await self._ask(generation, unit, fc, address, other)
+        except DeviceRefusedError:
+            # There are not so many registers: an answer all the same.
+            self._owed.settled()
+
+    def _owes(self, request: bytes) -> bool:
+        self._owed.forget_old(self._clock.monotonic())
+        return self._owed.could_be(request)
+
+    async def _execute(
+        self, generation: int, unit: int, fc: int, send: Callable[[Client], Awaitable[ModbusPDU]]
+    ) -> ModbusPDU:
+        """Send one request and return its answer. The caller holds the lock."""
+        client = self._client
+        if client is None or not client.connected or generation != self.generation:
+            raise LinkDownError(self._why_down)
+        self._units.add(unit)
+        self._let_rest(unit)
+        await asyncio.sleep(max(0.0, self._quiet_until_s - self._clock.monotonic()))
+        self._fault = None
+        self.counters.requests += 1
+        try:
+            answer = await _keep_cancellation(send(client))
+        except (ModbusException, OSError):
+            raise await self._no_answer(unit) from None
+        finally:
+            self._quiet_until_s = self._clock.monotonic() + self.limits.gap_s
+            request, self._request = self._request, b""
+        self._silent = self._failed_connects = 0
+        self._rests.pop(unit, None)
+        self._retry_at_s = self._quiet_until_s
+        self.counters.answers += 1
         if answer.isError():
             self.counters.refusals += 1
             raise DeviceRefusedError(f"unit {unit} at {self.url}", answer.exception_code)
         if answer.function_code != fc:
             raise self._bad(f"an answer to function {answer.function_code} instead of {fc}")
+        if self._rtu and not self._owed.could_be(request):
+            self._owed.settled()
         return answer
 
     async def _connected(self) -> None:
@@ -167,15 +232,8 @@ class ModbusLink:
         await self.close()
         if self._clock.monotonic() < self._retry_at_s:
             raise LinkDownError(self._why_down)
-        client = AsyncModbusTcpClient(
-            self._host,
-            port=self._port,
-            timeout=self.limits.timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_packet=self._check_packet,
-        )
-        if not await client.connect():
+        client = make_client(self.address, self.line, self.limits.timeout_s, self._check_packet)
+        if not await _keep_cancellation(client.connect()):
             client.close()
             self._back_off()
             self._why_down = f"no answer from {self.url}"
@@ -186,7 +244,7 @@ class ModbusLink:
         self._silent = 0
         self.generation += 1
         self.counters.connects += 1
-        _watch_peer(client)
+        watch_peer(client)
         await asyncio.sleep(self.limits.connect_wait_s)
 
     def _back_off(self) -> None:
@@ -194,21 +252,41 @@ class ModbusLink:
         self._failed_connects = min(self._failed_connects + 1, 10)
         self._retry_at_s = self._clock.monotonic() + delay_s
 
-    async def _no_answer(self, unit: int) -> NoAnswerError | BadAnswerError | LinkDownError:
+    def _let_rest(self, unit: int) -> None:
+        """Refuse to ask a silent unit too often: each time costs the others behind this link a timeout.
+
+        Raises:
+            NoAnswerError: It was silent a moment ago.
+        """
+        rest = self._rests.get(unit)
+        if rest is not None and self._clock.monotonic() < rest.until_s:
+            raise NoAnswerError(rest.why)
+
+    async def _no_answer(self, unit: int) -> DeviceError:
+        if self._rtu and self._request:
+            self._owed.add(self._request, self._clock.monotonic())
         if self._fault is not None:
             self._silent = 0
             return self._bad(self._fault)
         if not self.connected:
             await self.close()
-            self._why_down = f"{self.url} closes the connection: is another program connected to it?"
+            alone = " (it allows one connection only)" if self.limits.max_connections == 1 else ""
+            self._why_down = f"{self.url} closes the connection: is another program connected to it?{alone}"
             return LinkDownError(self._why_down)
         self._silent += 1
         self.counters.silences += 1
         why = f"device at {self.url} answered nothing for unit {unit}: is the unit id right?"
-        if self._silent >= _SILENT_LIMIT:
+        self._rest(unit, why)
+        if self._silent >= _SILENT_LIMIT[self.address.kind]:
             await self.close()
             self._why_down = why
         return NoAnswerError(why)
+
+    def _rest(self, unit: int, why: str) -> None:
+        rest = self._rests.get(unit, _Rest())
+        shared = len(self._units) > 1
+        rest_s = min(_FIRST_REST_S * 2.0 ** (rest.silences - 1), _LAST_REST_S) if shared and rest.silences else 0.0
+        self._rests[unit] = _Rest(silences=rest.silences + 1, until_s=self._clock.monotonic() + rest_s, why=why)
 
     def _bad(self, why: str) -> BadAnswerError:
         self.counters.bad_answers += 1
@@ -219,17 +297,46 @@ class ModbusLink:
         if sending:
             self._request = data
             return data
-        fault = find_fault(data, self._request)
+        if self._rtu:
+            return self._pick(data)
+        fault = find_fault(data, self._request) if self._request else None
         if fault is None:
             return data
         self._fault = fault
         return b""
 
+    def _pick(self, data: bytes) -> bytes:
+        """Return the answer among the bytes of a serial line, if it is there."""
+        request = self._request
+        if not request:
+            return b""  # late: nobody waits any more
+        if self.line.echo:
+            if not data.startswith(request):
+                return b""
+            data = data[len(request) :]
+        answer = find_answer(data, request)
+        self._fault = "bytes that do not answer the request" if data and not answer else None
+        return answer
 
-def _watch_peer(client: AsyncModbusTcpClient) -> None:
-    """Let the kernel notice a peer that vanished without a word."""
-    peer = client.ctx.transport.get_extra_info("socket")
-    if peer is not None:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+
+async def _keep_cancellation(work: Awaitable[T]) -> T:
+    """Await the library, and be cancelled if somebody asked for that meanwhile.
+
+    It uses `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes together with the answer: the
+    caller would go on for ever.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task else 0
+    result = await work
+    if task is not None and task.cancelling() > asked:
+        raise asyncio.CancelledError
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """How long a silent unit is left alone."""
+
+    silences: int = 0
+    until_s: float = 0.0
+    why: str = ""

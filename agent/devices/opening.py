@@ -1,24 +1,40 @@
 """From the owner's settings to devices that share their links."""
 
+from agent.devices.address import Line, parse_address
 from agent.devices.device import Device
 from agent.devices.link import LinkLimits, ModbusLink
 from agent.devices.profile import load_profile
+from agent.devices.schema import Profile, RtuSpec
 from agent.devices.settings import DeviceSettings
 from coordinator.clock import Clock
+from coordinator.errors import ConfigError
+
+_BITS_OF_PAUSE = 3.5 * 11
+"""Silence that ends a frame on a serial line."""
 
 
 class LinkPool:
-    """Hands out one link per host and port: many devices allow one connection only."""
+    """Hands out one link per host and port, or serial port: many devices allow one connection only."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._links: dict[str, ModbusLink] = {}
 
-    def link(self, url: str, limits: LinkLimits) -> ModbusLink:
-        """Return the link to `url`, as slow as its slowest user needs it."""
-        link = self._links.get(url)
+    def link(self, url: str, limits: LinkLimits, line: Line | None = None) -> ModbusLink:
+        """Return the link to `url`, as slow as its slowest user needs it.
+
+        Raises:
+            ConfigError: If two devices want the same serial line set differently.
+        """
+        address = parse_address(url)
+        link = self._links.get(address.url)
         if link is None:
-            link = self._links[url] = ModbusLink(url, self._clock, limits)
+            link = self._links[address.url] = ModbusLink(address.url, self._clock, limits, line)
+        if address.kind != "tcp" and line is not None and line != link.line:
+            raise ConfigError(
+                f"{address.url}: two devices want this line set differently ({_words(link.line)} and {_words(line)}): "
+                "set baud, bits and echo of both alike, at the devices and here"
+            )
         link.limits = link.limits.slower(limits)
         return link
 
@@ -31,13 +47,31 @@ class LinkPool:
 def open_device(name: str, settings: DeviceSettings, links: LinkPool, clock: Clock) -> Device:
     """Return a device as the owner configured it; nothing is connected yet.
 
+    A profile that nobody tested (`evidence: desk`) comes without its control, unless the owner unlocks it.
+
     Raises:
         ConfigError: The profile cannot be used.
     """
-    profile = load_profile(settings.profile)
-    limits = LinkLimits(
-        timeout_s=profile.limits.timeout_ms / 1000,
-        gap_s=profile.limits.gap_ms / 1000,
-        connect_wait_s=profile.limits.connect_wait_ms / 1000,
+    profile = load_profile(settings.profile, settings.parameters)
+    if profile.evidence == "desk" and not settings.unlock_control:
+        profile = profile.model_copy(update={"control": None})
+    rtu = profile.link.rtu or RtuSpec()
+    line = settings.line(rtu.baud, rtu.format)
+    link = links.link(settings.url, _limits(profile, settings, line), line)
+    return Device(name, profile, link, clock, settings.unit)
+
+
+def _limits(profile: Profile, settings: DeviceSettings, line: Line) -> LinkLimits:
+    limits = profile.limits
+    on_wire = parse_address(settings.url).kind == "serial"
+    return LinkLimits(
+        timeout_s=limits.timeout_ms / 1000,
+        gap_s=max(limits.gap_ms / 1000, _BITS_OF_PAUSE / line.baud if on_wire else 0.0),
+        connect_wait_s=limits.connect_wait_ms / 1000,
+        retries=limits.retries,
+        max_connections=limits.max_connections,
     )
-    return Device(name, profile, links.link(settings.url, limits), clock, settings.unit)
+
+
+def _words(line: Line) -> str:
+    return f"{line.baud} baud {line.format}{', echo' if line.echo else ''}"

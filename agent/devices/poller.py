@@ -8,7 +8,7 @@ from datetime import UTC, tzinfo
 from agent.devices.balance import DevicePart, check_home, combine
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError
-from agent.devices.health import DeviceHealth, NoticeSink
+from agent.devices.health import DeviceHealth, NoticeSink, Said
 from agent.devices.reading import HomeReading
 from coordinator.clock import Clock
 
@@ -95,12 +95,16 @@ class Poller:
         try:
             sample = await device.poll()
         except DeviceError as error:
-            said = health.failed(str(error), self._clock.now())
+            self._tell(health.failed(str(error), self._clock.now()))
         except Exception:
             # A bug in the reading of one device must not end the reading of the others; it is told and logged whole.
             log.exception("%s: the poll failed", device.name)
-            said = health.failed("cannot be read because of a fault in this program (see the log)", self._clock.now())
+            why = "cannot be read because of a fault in this program (see the log)"
+            self._tell(health.failed(why, self._clock.now()))
         else:
-            said = health.answered(sample.at)
+            self._tell(health.answered(sample.at))
+            self._tell(health.judged(sample.doubtful))
+
+    def _tell(self, said: Said | None) -> None:
         if said is not None:
             self._on_notice(*said)

@@ -1,11 +1,13 @@
 """What one device said, and the home at one moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-Quality = Literal["valid", "stale", "absent"]
+Quality = Literal["valid", "doubtful", "stale", "absent"]
+"""`absent`: nobody knows. `stale`: too old. `doubtful`: read, and contradicted by something else. Only valid values
+may drive a plan or a setpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +20,16 @@ class DeviceSample:
         monotonic_s: The same moment on the clock that never jumps.
         values: By point name, in the point's unit and the house's sign; None is absent (a sentinel, out of range, or
             not in this device).
+        doubtful: Why a value must not be acted upon, by name.
+        asleep: Whether the device sleeps: a PV inverter at night that faded out before it fell silent.
     """
 
     name: str
     at: datetime
     monotonic_s: float
     values: Mapping[str, float | None]
+    doubtful: Mapping[str, str] = field(default_factory=dict)
+    asleep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +44,9 @@ class HomeReading:
         monotonic_s: When the parts were combined, on the clock that never jumps.
         import_wh: The meter's counter of energy from the grid.
         export_wh: The meter's counter of energy into the grid.
-        quality: `absent` when one of the powers or a battery's charge is unknown, `stale` when one is too old to act
-            upon, else `valid`.
-        missing: Names of the values that are absent or stale.
+        quality: The worst of the powers and a battery's charge: `absent` when one is unknown, `stale` when one is too
+            old to act upon, `doubtful` when one is contradicted, else `valid`.
+        missing: Names of the values that are not valid, counters included.
     """
 
     at: datetime

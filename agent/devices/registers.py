@@ -12,6 +12,7 @@ from typing import Literal
 NumberType = Literal["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"]
 WordOrder = Literal["big", "little"]
 
+_LARGEST_F32 = 3.4028234663852886e38
 _FORMATS: dict[NumberType, str] = {
     "u16": ">H",
     "i16": ">h",
@@ -32,7 +33,7 @@ SENTINELS: dict[NumberType, frozenset[float]] = {
     "i32": frozenset({-0x80000000}),
     "u64": frozenset({0xFFFFFFFFFFFFFFFF}),
     "i64": frozenset({-0x8000000000000000}),
-    "f32": frozenset(),
+    "f32": frozenset({-_LARGEST_F32, _LARGEST_F32}),
     "f64": frozenset(),
 }
 """What stands for "absent" unless a profile says otherwise. NaN and infinity are absent in every float."""

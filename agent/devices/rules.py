@@ -3,17 +3,22 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from agent.devices.schema import ControlSpec, Profile
+from agent.devices.control_schema import ControlSpec
+from agent.devices.schema import PointSpec, Profile
 from agent.devices.sunspec import model_points
 
 REQUIRED: dict[str, tuple[str, ...]] = {
     "meter": ("grid_w", "import_wh", "export_wh"),
     "pv": ("pv_w",),
     "hybrid": ("pv_w", "battery_w", "soc_pct"),
-    "battery": ("battery_w", "soc_pct"),
+    "battery": ("soc_pct",),
+    "load": ("power_w",),
 }
 """Values without which a device of a kind is of no use to the home."""
-UNITS = {"grid_w": "W", "pv_w": "W", "battery_w": "W", "import_wh": "Wh", "export_wh": "Wh", "soc_pct": "%"}
+UNITS = {"_w": "W", "_wh": "Wh", "_pct": "%", "_v": "V", "_a": "A", "_hz": "Hz", "_s": "s"}
+"""The unit that the end of a point's name promises."""
+STORED_WRITES_PER_DAY = 24
+"""What a register bears whose memory is flash, or may be: ten years of that are 88,000 writes."""
 
 
 class Problem(NamedTuple):
@@ -37,6 +42,9 @@ def _header(profile: Profile, file_stem: str) -> Iterator[Problem]:
     for name in REQUIRED[profile.kind]:
         if name not in profile.provides:
             yield Problem("points", f"a device of kind {profile.kind} must give {name}", f"add {name}")
+    if "grid_w" in profile.provides and not {"import_wh", "export_wh"} <= profile.provides:
+        cure = "add import_wh and export_wh, or call it own_grid_w: without counters nothing can be settled"
+        yield Problem("points", "grid_w is given without its counters", cure)
 
 
 def _blocks(profile: Profile, _: str) -> Iterator[Problem]:
@@ -56,48 +64,101 @@ def _blocks(profile: Profile, _: str) -> Iterator[Problem]:
 def _points(profile: Profile, _: str) -> Iterator[Problem]:
     for name, point in profile.points.items():
         key = f"points.{name}"
-        if point.unit == "W" and point.sign is None:
+        if point.unit == "W" and point.sign is None and not _is_size(profile, name):
             yield Problem(f"{key}.sign", "is missing", "say what a positive value means: import, production, ...")
+        if point.access == "rw" and point.regs is not None:
+            yield Problem(f"{key}.regs", "cannot be written in one request", "leave access: rw out")
         if point.access == "rw" and point.memory is None:
             yield Problem(f"{key}.memory", "is missing on a writable point", "say volatile, stored or unknown")
-        if name in UNITS and point.unit != UNITS[name]:
-            yield Problem(f"{key}.unit", f"is {point.unit!r}", f"{name} must come in {UNITS[name]}: use scale")
-        if point.block is not None and point.addr is not None:
-            block = profile.blocks.get(point.block)
-            if block is None:
-                yield Problem(f"{key}.block", f"there is no block {point.block!r}", "name one of blocks")
-            elif point.addr < block.addr or point.addr + point.size > block.addr + block.count:
-                last = block.addr + block.count - 1
-                yield Problem(
-                    f"{key}.addr", f"lies outside block {point.block} ({block.addr} to {last})", "widen the block"
-                )
+        unit = next((unit for end, unit in UNITS.items() if name.endswith(end)), point.unit)
+        if point.unit != unit:
+            yield Problem(f"{key}.unit", f"is {point.unit!r}", f"{name} must come in {unit}: use scale")
+        if point.counter is not None and point.unit != "Wh":
+            yield Problem(f"{key}.counter", "is on a point that is no energy", "remove it, or give unit Wh")
+        if point.range is not None and point.range[0] >= point.range[1]:
+            yield Problem(f"{key}.range", "is empty", "write the lower end first")
+        if point.block is not None:
+            yield from _in_block(profile, key, point)
         elif point.model is not None:
-            yield from _model_point(profile, key, point.model, point.point)
+            yield from _model_point(profile, key, point.model, point.point, point.module)
 
 
-def _model_point(profile: Profile, key: str, handle: str, point: str | None) -> Iterator[Problem]:
+def _is_size(profile: Profile, name: str) -> bool:
+    """Whether a value in W is a size and no flow: a rating, a limit, or a magnitude whose direction lies elsewhere."""
+    magnitudes = {derived.magnitude for derived in profile.derived.values()}
+    return name in magnitudes or any(part in ("max", "rated", "limit") for part in name.split("_"))
+
+
+def _in_block(profile: Profile, key: str, point: PointSpec) -> Iterator[Problem]:
+    block = profile.blocks.get(point.block or "")
+    if block is None:
+        yield Problem(f"{key}.block", f"there is no block {point.block!r}", "name one of blocks")
+        return
+    last = block.addr + block.count - 1
+    if min(point.addresses) < block.addr or max(point.addresses) > last:
+        place = "regs" if point.regs else "addr"
+        yield Problem(f"{key}.{place}", f"lies outside block {point.block} ({block.addr} to {last})", "widen the block")
+    if point.scale_from is not None:
+        scale = profile.points.get(point.scale_from)
+        if scale is None or scale.block != point.block:
+            cure = "read both in one block: a scale factor belongs to the values of its moment"
+            yield Problem(f"{key}.scale_from", f"{point.scale_from!r} is no point of block {point.block}", cure)
+
+
+def _model_point(
+    profile: Profile, key: str, handle: str, point: str | None, module: int | None = None
+) -> Iterator[Problem]:
     models = profile.sunspec.models if profile.sunspec else {}
     if handle not in models:
         yield Problem(f"{key}.model", f"there is no model {handle!r}", "name one of sunspec.models")
         return
     for model_id in models[handle].id:
-        if point not in model_points(model_id):
+        if point not in model_points(model_id, module):
             yield Problem(f"{key}.point", f"SunSpec model {model_id} has no point {point!r}", "check the model's list")
 
 
 def _identify(profile: Profile, _: str) -> Iterator[Problem]:
     for index, proof in enumerate(profile.identify):
+        key = f"identify.{index}"
         if proof.model is not None:
-            yield from _model_point(profile, f"identify.{index}", proof.model, proof.point)
+            yield from _model_point(profile, key, proof.model, proof.point)
+        elif proof.fc not in profile.limits.functions:
+            yield Problem(f"{key}.fc", f"function {proof.fc} is not allowed", "add it to limits.functions")
+        elif profile.limits.even_counts and proof.size % 2:
+            yield Problem(key, f"reads {proof.size} registers and limits.even_counts is set", "choose another proof")
 
 
 def _derived(profile: Profile, _: str) -> Iterator[Problem]:
     for name, derived in profile.derived.items():
-        for term in derived.sum:
-            if term[1:] not in profile.points or profile.points[term[1:]].access != "r":
-                yield Problem(f"derived.{name}.sum", f"there is no point {term[1:]!r} to read", "name one of points")
+        key = f"derived.{name}"
+        for part in derived.inputs:
+            yield from _read_each_poll(profile, f"{key}.sum", part)
         if name in profile.points:
-            yield Problem(f"derived.{name}", "is a point, too", "keep one of them")
+            yield Problem(key, "is a point, too", "keep one of them")
+        if derived.magnitude in profile.points and derived.direction in profile.points:
+            one, other = profile.points[derived.magnitude], profile.points[derived.direction]
+            if one.block is None or one.block != other.block:
+                cure = "read both in one block: apart, a change of direction gives the wrong sign"
+                yield Problem(key, f"{derived.magnitude} and {derived.direction} come from different moments", cure)
+
+
+def _checks(profile: Profile, _: str) -> Iterator[Problem]:
+    for index, check in enumerate(profile.checks):
+        for name in (*check.inputs, check.equals):
+            yield from _read_each_poll(profile, f"checks.{index}", name)
+
+
+def _read_each_poll(profile: Profile, key: str, name: str) -> Iterator[Problem]:
+    if name not in profile.points or profile.points[name].access != "r":
+        yield Problem(key, f"there is no point {name!r} to read", "name one of points")
+    elif profile.points[name].block in (None, *profile.blocks) and profile.pace(name) != "fast":
+        yield Problem(key, f"{name} is not of the same poll as the others", "give its block every: fast")
+
+
+def _asleep(profile: Profile, _: str) -> Iterator[Problem]:
+    for name in profile.asleep.zero if profile.asleep else ():
+        if name not in profile.provides or name.endswith("_wh"):
+            yield Problem("asleep.zero", f"{name} is no power of this device", "name the powers that are 0 at night")
 
 
 def _control(profile: Profile, _: str) -> Iterator[Problem]:
@@ -118,6 +179,13 @@ def _control(profile: Profile, _: str) -> Iterator[Problem]:
     for name in (control.timer, *control.confirm.read_back):
         if name not in profile.points or profile.points[name].access != "rw":
             yield Problem(key, f"{name} is no writable point", "add it to points with access: rw")
+    for need in control.require:
+        if need.point not in profile.points or profile.points[need.point].access != "r":
+            cure = "add it to points with access: r; what the owner sets is never written"
+            yield Problem(f"{key}.require", f"{need.point} is no point that is only read", cure)
+    if control.confirm.effect.point not in profile.provides:
+        cure = "name the value in which the effect is seen"
+        yield Problem(f"{key}.confirm.effect.point", f"there is no {control.confirm.effect.point}", cure)
     yield from _steps(profile, control, key)
 
 
@@ -131,6 +199,9 @@ def _steps(profile: Profile, control: ControlSpec, key: str) -> Iterator[Problem
             elif part == "cycle" and point.memory == "stored":
                 cure = "write it in prepare: a loop would wear out its memory"
                 yield Problem(f"{key}.cycle", f"{step.write} is stored for good by the device", cure)
+            elif part == "cycle" and point.memory == "unknown" and control.write_budget_per_day is None:
+                cure = f"say how many writes a day it bears; unknown memory counts as stored ({STORED_WRITES_PER_DAY})"
+                yield Problem(f"{key}.write_budget_per_day", f"is missing and the memory of {step.write} unknown", cure)
     if any(step.value == "=ac_w" for step in control.cycle) and "pv_w" not in profile.provides:
         yield Problem(f"{key}.cycle", "=ac_w needs the point pv_w", "add pv_w")
 
@@ -141,5 +212,7 @@ _RULES: tuple[Callable[[Profile, str], Iterator[Problem]], ...] = (
     _points,
     _identify,
     _derived,
+    _checks,
+    _asleep,
     _control,
 )

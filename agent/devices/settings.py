@@ -1,9 +1,11 @@
 """What the owner says about one device."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from agent.devices.address import Line, parse_address
+from coordinator.errors import ConfigError
 
 
 class DeviceSettings(BaseModel):
@@ -11,8 +13,14 @@ class DeviceSettings(BaseModel):
 
     Attributes:
         profile: Name of a profile that comes with the product, or the path of the owner's own.
-        url: Where it listens: `tcp://192.168.1.20:502`.
+        url: Where it listens: `tcp://192.168.1.20:502` (Modbus TCP), `rtu+tcp://192.168.1.20:8899` (the frames of a
+            serial line in a TCP connection) or `serial:///dev/ttyUSB0`.
         unit: Modbus unit id; without it, the one of the profile.
+        baud: Speed of a serial line; without it, the profile's.
+        bits: Data bits, parity and stop bits of a serial line (`8N1`); without it, the profile's.
+        echo: Whether the serial adapter hears its own requests.
+        parameters: The installer's answers to the profile's questions, by name.
+        unlock_control: Command a device whose profile nobody has tested on hardware; the owner has tested it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -20,21 +28,26 @@ class DeviceSettings(BaseModel):
     profile: str = Field(min_length=1)
     url: str
     unit: int | None = Field(None, ge=0, le=255)
+    baud: int | None = Field(None, ge=300, le=921_600)
+    bits: str | None = Field(None, pattern=r"^[78][NEO][12]$")
+    echo: bool = False
+    parameters: dict[str, str] = {}
+    unlock_control: bool = False
 
     @field_validator("url")
     @classmethod
-    def _tcp_address(cls, url: str) -> str:
-        parts = urlsplit(url)
+    def _device_address(cls, url: str) -> str:
         try:
-            complete = parts.scheme == "tcp" and parts.hostname and parts.port
-        except ValueError:
-            complete = False
-        if not complete or parts.path not in ("", "/") or parts.query or parts.username:
-            raise ValueError(f"{url!r} is no device address; write it like tcp://192.168.1.20:502")
-        return f"tcp://{parts.netloc}"
+            return parse_address(url).url
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     def profile_from(self, folder: Path) -> str:
         """Return the profile's name, or its path with a relative one taken from `folder`."""
         if "/" not in self.profile and not self.profile.endswith((".yaml", ".yml")):
             return self.profile
         return str(folder / Path(self.profile).expanduser())
+
+    def line(self, baud: int, form: str) -> Line:
+        """Return how the serial line is set, with the profile's `baud` and `form` where the owner says nothing."""
+        return Line(baud=self.baud or baud, format=self.bits or form, echo=self.echo)

@@ -54,7 +54,7 @@ class ModelAt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointDef:
-    """A point of a model's fixed part.
+    """A point of a model.
 
     Attributes:
         offset: Registers from the model's ID register.
@@ -73,24 +73,41 @@ class PointDef:
 
 
 @cache
-def model_points(model_id: int) -> Mapping[str, PointDef]:
-    """Return the points of a model's fixed part by name; empty when pysunspec2 does not know the model."""
+def model_points(model_id: int, module: int | None = None) -> Mapping[str, PointDef]:
+    """Return a model's points by name; empty when pysunspec2 does not know the model.
+
+    Args:
+        module: None for the points of the fixed part; from 1 on, for those of that repetition of the first repeating
+            group (an MPPT input of 160, a DC port of 714); empty when there is none.
+    """
     try:
         group: dict[str, Any] = get_model_def(model_id, mapping=False)["group"]
     except ModelDefinitionError:
         return {}
+    offsets, size = _offsets(group, 0)
+    if module is None:
+        return {point["name"]: _point(point, offsets[point["name"]], offsets) for point in group["points"]}
+    inner = next((inner for inner in group.get("groups", ()) if "count" in inner), None)
+    if inner is None:
+        return {}
+    _, length = _offsets(inner, 0)
+    own, _ = _offsets(inner, size + (module - 1) * length)
+    return {point["name"]: _point(point, own[point["name"]], offsets | own) for point in inner["points"]}
+
+
+def _offsets(group: Mapping[str, Any], start: int) -> tuple[dict[str, int], int]:
+    """Return where each point of a group lies when the group begins at `start`, and where it ends."""
     offsets: dict[str, int] = {}
-    offset = 0
     for point in group["points"]:
-        offsets[point["name"]] = offset
-        offset += point["size"]
-    return {point["name"]: _point(point, offsets) for point in group["points"]}
+        offsets[point["name"]] = start
+        start += point["size"]
+    return offsets, start
 
 
-def _point(point: Mapping[str, Any], offsets: Mapping[str, int]) -> PointDef:
+def _point(point: Mapping[str, Any], offset: int, offsets: Mapping[str, int]) -> PointDef:
     scale = point.get("sf")
     return PointDef(
-        offset=offsets[point["name"]],
+        offset=offset,
         size=point["size"],
         kind=_TYPES.get(point["type"]),
         accumulator=point["type"].startswith("acc"),

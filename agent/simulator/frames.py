@@ -1,4 +1,5 @@
-"""Modbus TCP frames and requests as bytes, by the Modbus specification (application protocol 1.1b3, messaging 1.0b).
+"""Modbus frames and requests as bytes, TCP and RTU, by the Modbus specification (application protocol 1.1b3, messaging
+1.0b, serial line 1.02).
 
 Written from the specification, sharing no code with the client under test: a partner of the same library would share
 its mistakes. Pure; the server is the shell.
@@ -72,6 +73,51 @@ class Frame:
 
     def encode(self) -> bytes:
         return HEADER.pack(self.transaction, 0, len(self.pdu) + 1, self.unit) + self.pdu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtuFrame(Frame):
+    """A frame of a serial line: no transaction, and a checksum at its end."""
+
+    transaction: int = 0
+
+    def encode(self) -> bytes:
+        data = bytes((self.unit,)) + self.pdu
+        return data + checksum(data)
+
+
+def checksum(data: bytes) -> bytes:
+    """Return the CRC-16 of a serial line, low byte first (polynomial 0x8005 reflected, start 0xFFFF)."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            low = crc & 1
+            crc >>= 1
+            if low:
+                crc ^= 0xA001
+    return struct.pack("<H", crc)
+
+
+def take_rtu(data: bytes) -> tuple[RtuFrame | None, bytes]:
+    """Return the first whole request in the bytes of a serial line, and what follows it; noise before it is skipped."""
+    for start in range(len(data)):
+        size = _rtu_size(data[start:])
+        if size is None or len(data) < start + size:
+            continue
+        frame = data[start : start + size]
+        if checksum(frame[:-2]) == frame[-2:]:
+            return RtuFrame(unit=frame[0], pdu=frame[1:-2]), data[start + size :]
+    return None, data[-260:]
+
+
+def _rtu_size(data: bytes) -> int | None:
+    """Return how long the request at the beginning of `data` is; None for what is no request, or not known yet."""
+    if len(data) < 2:
+        return None
+    if data[1] in (READ_HOLDING, READ_INPUT, WRITE_SINGLE):
+        return 8
+    return 9 + data[6] if data[1] == WRITE_MULTIPLE and len(data) > 6 else None
 
 
 def parse_header(header: bytes) -> tuple[int, int, int]:

@@ -53,15 +53,19 @@ class Point:
 
 
 @cache
-def points_of(model_id: int) -> dict[str, Point]:
-    """Return the points of a model by name, in address order; points of inner groups as `group.point`."""
+def points_of(model_id: int, modules: int = 1) -> dict[str, Point]:
+    """Return the points of a model by name, in address order; points of inner groups as `group.point`.
+
+    Args:
+        modules: How often a repeating group is there; from the second on its points are `group.2.point`.
+    """
     path = Path(device.models_dir) / "json" / mdef.to_json_filename(model_id)
     points: dict[str, Point] = {}
-    _collect(mdef.from_json_file(str(path))[mdef.GROUP], "", 0, points)
+    _collect(mdef.from_json_file(str(path))[mdef.GROUP], "", 0, points, modules)
     return points
 
 
-def _collect(group: Mapping[str, Any], prefix: str, offset: int, points: dict[str, Point]) -> int:
+def _collect(group: Mapping[str, Any], prefix: str, offset: int, points: dict[str, Point], modules: int) -> int:
     for definition in group[mdef.POINTS]:
         size = int(definition.get(mdef.SIZE) or mb.point_type_info[definition[mdef.TYPE]].len)
         name = prefix + definition[mdef.NAME]
@@ -77,7 +81,9 @@ def _collect(group: Mapping[str, Any], prefix: str, offset: int, points: dict[st
         )
         offset += size
     for inner in group.get(mdef.GROUPS, ()):
-        offset = _collect(inner, f"{inner[mdef.NAME]}.", offset, points)
+        for module in range(1, 1 + (modules if "count" in inner else 1)):
+            name = f"{inner[mdef.NAME]}." if module == 1 else f"{inner[mdef.NAME]}.{module}."
+            offset = _collect(inner, name, offset, points, modules)
     return offset
 
 
@@ -86,12 +92,13 @@ class ModelImage:
     """The registers of one model. `set` takes physical values and applies the model's scale factors."""
 
     model_id: int
+    modules: int = 1
     points: dict[str, Point] = field(init=False)
     registers: list[int] = field(init=False)
     _scale: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.points = points_of(self.model_id)
+        self.points = points_of(self.model_id, self.modules)
         self.registers = []
         for point in self.points.values():
             self.registers.extend(point.encode(None))

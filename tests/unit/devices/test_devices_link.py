@@ -213,6 +213,38 @@ def test_devices_behind_one_address_share_one_link_at_the_slower_pace() -> None:
     asyncio.run(main())
 
 
+def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() -> None:
+    async def main() -> None:
+        async with serve({1: {0: 1}}) as fake:
+            link = ModbusLink(fake.url, WallClock(), LinkLimits(timeout_s=5))
+            loop, look = asyncio.get_running_loop(), link._check_packet
+
+            def cancel_with_the_answer(sending: bool, data: bytes) -> bytes:
+                if not sending:
+                    loop.call_soon(reading.cancel)
+                return look(sending, data)
+
+            link._check_packet = cancel_with_the_answer  # type: ignore[method-assign]
+            generation = await link.open()
+            reading = asyncio.create_task(link.read(generation, 1, 3, 0, 1))
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            await link.close()
+
+    asyncio.run(main())
+
+
+def test_a_serial_port_that_is_not_there_is_named_and_tried_again() -> None:
+    async def main() -> None:
+        link = ModbusLink("serial:///dev/no-such-adapter", WallClock(), LIMITS)
+        with pytest.raises(LinkDownError, match="no answer from serial:///dev/no-such-adapter"):
+            await link.open()
+        assert not link.connected
+        await link.close()
+
+    asyncio.run(main())
+
+
 def test_an_answer_that_is_not_complete_yet_is_no_fault() -> None:
     request = struct.pack(">HHHBBHH", 7, 0, 6, 1, 3, 0, 2)
     answer = struct.pack(">HHHBBBHH", 7, 0, 7, 1, 3, 4, 1, 2)

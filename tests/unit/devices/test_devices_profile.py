@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.devices.profile import available_profiles, load_profile, profiles_folder
+from agent.devices.profile import Profile, available_profiles, load_profile, profiles_folder
 from agent.devices.settings import DeviceSettings
 from coordinator.errors import ConfigError
 
@@ -52,7 +52,7 @@ def test_the_owner_s_own_profile_loads_by_its_path(tmp_path: Path) -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"no profile 'eastron_sdm63'; did you mean 'eastron_sdm630'\?"):
         load_profile("eastron_sdm63")
-    with pytest.raises(ConfigError, match="sunspec_hybrid, sunspec_pv"):
+    with pytest.raises(ConfigError, match=r"there are abb_b23, byd_be_connect, .*victron_gx"):
         load_profile("tesla")
     with pytest.raises(ConfigError, match=r"nowhere/x.yaml: there is no such profile file"):
         load_profile("nowhere/x.yaml")
@@ -89,12 +89,41 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ({"blocks.live.addr": 65500, "limits.even_counts": False}, "beyond register 65535"),
         ({"points.grid_w.sign": None}, "points.grid_w.sign: is missing"),
         ({"points.grid_w.unit": "kW"}, "grid_w must come in W"),
-        ({"points.grid_w.type": None}, "needs either block, addr and type, or model and point"),
+        ({"points.grid_w.type": None}, "needs either block, addr (or regs) and type, or model and point"),
         ({"points.export_wh": None}, "a device of kind meter must give export_wh"),
         ({"identify": None}, "nothing tells this device from another"),
         ({"identify.0": {"fc": 4, "addr": 0}}, "needs either model, point and starts_with"),
         ({"profile": "other"}, "give it the file's name, 'eastron_sdm630'"),
         ({"blocks.live.fc": 5}, "blocks.live.fc"),
+        ({"link": {"unit": 1}}, "needs tcp, rtu or both"),
+        ({"link.rtu.format": "8X1"}, "link.rtu.format"),
+        ({"points.import_wh": None, "points.inverter_wh": METER["points"]["import_wh"]}, "must give import_wh"),
+        ({"points.frequency_hz.unit": "kHz"}, "frequency_hz must come in Hz"),
+        ({"points.frequency_hz.counter": {"max_w": 1}}, "is on a point that is no energy"),
+        ({"points.frequency_hz.range": [65, 45]}, "write the lower end first"),
+        ({"points.frequency_hz.regs": [70, 71]}, "needs either block, addr (or regs)"),
+        (
+            {"points.frequency_hz.addr": None, "points.frequency_hz.regs": [70]},
+            "regs must name the 2 registers of a f32",
+        ),
+        ({"points.frequency_hz.addr": None, "points.frequency_hz.regs": [70, 90]}, "regs: lies outside block live"),
+        ({"points.frequency_hz.bit": 3}, "bit needs type u16"),
+        ({"points.frequency_hz.scale_from": "nothing"}, "read both in one block"),
+        ({"identify.0": {"fc": 4, "addr": 0, "type": "u16", "within": [0, 9]}}, "reads 1 registers and limits.even"),
+        ({"identify.0.fc": 3, "limits.functions": [4]}, "identify.0.fc: function 3 is not allowed"),
+        ({"checks.0.sum": ["grid_l1_w", "grid_l9_w"]}, "checks.0: there is no point 'grid_l9_w' to read"),
+        ({"checks.0.product": ["grid_l1_w", "grid_l2_w"]}, "needs either sum or product"),
+        ({"blocks.live.every": "slow"}, "is not of the same poll"),
+        (
+            {"asleep": {"looks": ["silent"], "below_w": 5, "zero": ["import_wh"]}},
+            "import_wh is no power of this device",
+        ),
+        ({"derived": {"load_w": {"floor": 0}}}, "needs either sum, or magnitude, direction and signs"),
+        ({"points.import_wh.name": "x"}, "points.import_wh.name: is no key of a profile here"),
+        ({"points.grid_l{n}_w.repeat.steps": 2}, "steps: is no key of a profile here"),
+        ({"points.grid_w.when": {"a=b": {}}}, "'a=b' is no choice of this file"),
+        ({"points.grid_w.repeat": {"count": 2, "step": 2}}, "needs {n} in the point's name"),
+        ({"parameters": {"x": {"ask": "?", "values": ["one"]}}}, "values: Tuple should have at least 2 items"),
     ],
 )
 def test_a_meter_profile_that_breaks_a_rule_is_refused_with_key_and_cure(
@@ -123,6 +152,16 @@ def test_a_meter_profile_that_breaks_a_rule_is_refused_with_key_and_cure(
         ({"control.battery_w.confirm.read_back": ["revert_s", "ac_w"]}, "ac_w is no writable point"),
         ({"control.battery_w.cycle.0.value": "=lease"}, "control.battery_w.cycle.0.value"),
         ({"limits.functions": [3]}, "has no function to write with"),
+        ({"points.set_w.memory": "unknown"}, "write_budget_per_day: is missing and the memory of set_w unknown"),
+        ({"control.battery_w.require": [{"point": "set_mode", "equals": 1}]}, "set_mode is no point that is only read"),
+        ({"control.battery_w.confirm.effect.point": "power_w"}, "there is no power_w"),
+        ({"control.battery_w.cycle.0.case": {"charge": 1, "idle": 0, "discharge": 2}}, "needs either value or case"),
+        (
+            {"control.battery_w.cycle.0": {"write": "set_mode", "case": {"charge": 1}}},
+            "case needs charge, idle and discharge",
+        ),
+        ({"sunspec.models.inverter.nth": 0}, "sunspec.models.inverter.nth"),
+        ({"points.ac_w.module": 1}, "SunSpec model 103 has no point 'W'"),
     ],
 )
 def test_a_control_profile_that_breaks_a_rule_is_refused_with_key_and_cure(
@@ -131,9 +170,82 @@ def test_a_control_profile_that_breaks_a_rule_is_refused_with_key_and_cure(
     assert words in refusal(tmp_path, HYBRID, changes)
 
 
+QUESTION = {"parameters": {"words": {"ask": "Which word is first?", "values": ["high", "low"]}}}
+
+
+def chosen(folder: Path, changes: dict[str, Any], **choices: str) -> Profile:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(METER | QUESTION | changes | {"profile": "mine"}))
+    return load_profile(path, choices)
+
+
+def test_a_choice_changes_the_map_and_the_first_value_holds_without_one(tmp_path: Path) -> None:
+    little = {"defaults": {"words": "big", "when": {"words=low": {"words": "little"}}}}
+    assert chosen(tmp_path, little).points["grid_w"].words == "big"
+    low = chosen(tmp_path, little, words="low")
+    assert low.points["grid_w"].words == low.points["grid_l2_w"].words == "little"
+    assert low.identify[0].words == "little", "what identifies the device is read in the same order"
+
+
+def test_a_point_may_be_changed_or_left_out_by_a_choice(tmp_path: Path) -> None:
+    hertz = METER["points"]["frequency_hz"]
+    tenth = METER["points"] | {"frequency_hz": hertz | {"when": {"words=low": {"scale": 0.1}}}}
+    assert chosen(tmp_path, {"points": tenth}, words="low").points["frequency_hz"].scale == 0.1
+    gone = METER["points"] | {"frequency_hz": hertz | {"when": {"words=low": None}}}
+    assert "frequency_hz" in chosen(tmp_path, {"points": gone}).provides
+    assert "frequency_hz" not in chosen(tmp_path, {"points": gone}, words="low").provides
+
+
+def test_a_choice_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no parameter 'word'; there are words"):
+        chosen(tmp_path, {}, word="low")
+    with pytest.raises(ConfigError, match="parameter words cannot be 'middle'; it is one of high, low"):
+        chosen(tmp_path, {}, words="middle")
+    with pytest.raises(ConfigError, match="this profile has none"):
+        load_profile("eastron_sdm630", {"words": "low"})
+
+
+def test_a_file_must_be_right_for_every_choice_and_not_only_for_the_one_made(tmp_path: Path) -> None:
+    wrong = METER["points"] | {"grid_w": METER["points"]["grid_w"] | {"when": {"words=low": {"addr": 500}}}}
+    with pytest.raises(ConfigError, match="lies outside block live"):
+        chosen(tmp_path, {"points": wrong}, words="high")
+
+
+def test_magnitude_and_direction_must_be_read_together(tmp_path: Path) -> None:
+    data = yaml.safe_load((profiles_folder() / "solis_hybrid.yaml").read_text())
+    data["blocks"]["apart"] = {"fc": 4, "addr": 33135, "count": 1}
+    words = refusal(tmp_path, data, {"points.battery_direction.block": "apart"})
+    assert "come from different moments" in words
+
+
 @pytest.mark.parametrize(
-    "url", ["192.168.1.5", "tcp://host", "http://host:502", "tcp://host:99999", "tcp://host:502/x"]
+    "url",
+    [
+        "192.168.1.5",
+        "tcp://host",
+        "http://host:502",
+        "tcp://host:99999",
+        "tcp://host:502/x",
+        "serial://ttyUSB0",
+        "serial:///dev/ttyUSB0?baud=9600",
+        "rtu+tcp://host",
+        "udp://host:8899",
+    ],
 )
 def test_a_device_address_that_cannot_be_meant_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"tcp://192\.168\.1\.20:502"):
         DeviceSettings(profile="eastron_sdm630", url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("tcp://192.168.1.20:502", "tcp://192.168.1.20:502"),
+        ("tcp://Inverter.lan:1502/", "tcp://inverter.lan:1502"),
+        ("tcp://[fe80::1]:502", "tcp://[fe80::1]:502"),
+        ("rtu+tcp://192.168.1.20:8899", "rtu+tcp://192.168.1.20:8899"),
+        ("serial:///dev/ttyUSB0", "serial:///dev/ttyUSB0"),
+    ],
+)
+def test_three_kinds_of_link_are_written_as_one_url_each(url: str, meant: str) -> None:
+    assert DeviceSettings(profile="eastron_sdm630", url=url).url == meant
