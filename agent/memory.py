@@ -31,9 +31,10 @@ def weather_source(config: HomeConfig) -> WeatherSource | None:
         ConfigError: If the extra `weather` is not installed.
     """
     home = config.home
-    if not home.weather or home.latitude is None or home.longitude is None:
+    if not home.weather or home.location is None:
         return None
-    return WeatherSource(home.data_dir / "weather.json", latitude=home.latitude, longitude=home.longitude)
+    latitude, longitude = home.location
+    return WeatherSource(home.data_dir / "weather.json", latitude=latitude, longitude=longitude)
 
 
 class HomeMemory:
@@ -77,8 +78,8 @@ class HomeMemory:
                 fuse_limit_w=1000 * home.connection_kw if home.connection_kw else float("inf"),
                 horizon=rules.horizon_slots,
                 country=home.country,
-                latitude=home.latitude,
-                longitude=home.longitude,
+                latitude=home.location[0] if home.location else None,
+                longitude=home.location[1] if home.location else None,
             ),
             rows=self._store.history_rows(slot_s, first, self._slot.key),
             savings=Savings.load(json.loads(savings)) if savings else None,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity, decode_base64, encode_base64, home_id, verify
 
-PriceRule = Literal["marginal", "midpoint", "sdr"]
+PriceRule = Literal["midpoint", "marginal", "sdr"]
 DisplayName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w .-]{0,23}$")]
 
 
@@ -46,12 +46,15 @@ class Rules(_Document):
     gate_s: int = Field(90, description="gate closure: positions are fixed")
     round_timeout_s: int = Field(45, ge=1, description="a round waits this long for missing bids")
     round_limit: int = Field(30, ge=2, le=200)
-    rho_micro: int = Field(150, ge=1, description="first step size: micro-units per kWh for each W of the mean bid")
+    rho_micro: int = Field(120, ge=1, description="first step size: micro-units per kWh for each W of the mean bid")
     relaxation_pct: int = Field(160, ge=50, le=195, description="over-relaxation after the first rounds")
     unmatched_wh: int = Field(10, ge=0, description="converged: largest sum of the bids of the binding slot")
     unmatched_pct: int = Field(1, ge=0, le=20, description="the same in % of what is traded, where that is more")
+    horizon_pct: int = Field(
+        3, ge=0, le=100, description="converged: so much of all bids is unmatched, or moved, at most"
+    )
     price_change_micro: int = Field(2000, ge=0, description="converged: largest change of the binding slot's price")
-    price_rule: PriceRule = "marginal"
+    price_rule: PriceRule = "midpoint"
     power_limit_w: int = Field(30_000, ge=1, description="largest trade of a member")
     feeder_limit_w: int = Field(0, ge=0, description="limit of what all exchange with the grid together; 0: none")
     shared_balancing: bool = Field(True, description="batteries share the deviations within a slot")

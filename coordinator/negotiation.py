@@ -1,8 +1,8 @@
 """One slot's negotiation as one home sees it: exchange ADMM without an auctioneer (docs/architecture.md).
 
 Round k: every home publishes its bid q_i^k. When all bids of the roster are in, or the round's deadline passes, every
-home computes the same two lines itself, in integers: mean = sum of the bids / number of homes; price += rho * mean.
-Then it answers with the bid that is cheapest for itself at the new prices, near the anchor q_i^k - mean.
+home computes the same next prices itself, in integers (rounds.py). Then it answers with the bid that is cheapest for
+itself at the new prices, near its anchor.
 
 No I/O, no clock, no randomness: every input takes `now`, `next_deadline()` says when to call `tick`.
 
@@ -10,22 +10,42 @@ States: WAITING (before round 1) -> BIDDING (round 1..limit) -> DONE. Only `tick
 convergence, the round limit or `offers_at` leaves BIDDING; nothing leaves DONE.
 """
 
-import hashlib
-from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from statistics import median_low
-from typing import Protocol
+
+import numpy as np
 
 from coordinator.charter import Rules
 from coordinator.codec import Verified, digest
 from coordinator.errors import RemoteProtocolError
-from coordinator.messages import PRICE_MAX_MICRO, Bid, PriceRequest, Prices, Ready
-from coordinator.quantities import round_ratio
+from coordinator.messages import Bid, PriceRequest, Prices, Ready
+from coordinator.negotiation_events import (
+    AskPrices,
+    Bidder,
+    Finished,
+    NegotiationEvent,
+    SayBid,
+    SayReady,
+    TellPrices,
+    finished,
+)
+from coordinator.rounds import Course, Tally, at_rest, hash_prices, opening_prices
 from coordinator.slots import Slot
+
+__all__ = [
+    "AskPrices",
+    "Bidder",
+    "Finished",
+    "Negotiation",
+    "NegotiationEvent",
+    "SayBid",
+    "SayReady",
+    "State",
+    "TellPrices",
+]
 
 LATE_JOIN_ROUND = 2
 """A bid up to this round adds its sender to the roster: its `ready` was lost on the way to us."""
@@ -35,108 +55,35 @@ MEMORY_ROUNDS = 4
 """So many past rounds can be told to, or mended with the help of, a neighbour."""
 
 
-class Bidder(Protocol):
-    """A home's answer to prices; the home's own planner implements it."""
-
-    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float]) -> list[int]:
-        """Return the trade per slot of the horizon, whole Wh, + buys."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SayReady:
-    prices: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SayBid:
-    round: int
-    roster: str
-    price_hash: str
-    energy_wh: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskPrices:
-    round: int
-    price_hash: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TellPrices:
-    to: str
-    round: int
-    prices: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The result: the last round's prices and everybody's last bids, horizon-long."""
-
-    slot: Slot
-    rounds: int
-    converged: bool
-    prices_micro: tuple[int, ...]
-    bids_wh: Mapping[str, tuple[int, ...]]
-
-    @property
-    def binding_bids_wh(self) -> dict[str, int]:
-        return {home: bid[0] for home, bid in self.bids_wh.items()}
-
-    @property
-    def unmatched_wh(self) -> int:
-        """|sum of the last round's bids| of the binding slot."""
-        return abs(sum(self.binding_bids_wh.values()))
-
-
-NegotiationEvent = SayReady | SayBid | AskPrices | TellPrices | Finished
-
-
 class State(Enum):
     WAITING = "waiting"
     BIDDING = "bidding"
     DONE = "done"
 
 
-def hash_prices(prices: Sequence[int]) -> str:
-    """Return the hash of a price vector: of its big-endian 64-bit integers."""
-    numbers = array("q", prices)
-    if numbers.itemsize == 8 and array("H", [1]).tobytes() == b"\x01\x00":
-        numbers.byteswap()
-    return hashlib.blake2b(numbers.tobytes(), digest_size=16).hexdigest()
-
-
-def step_prices(prices: Sequence[int], bids: Sequence[Sequence[int]], rules: Rules) -> tuple[int, ...]:
-    """Return the next round's prices: price += rho * relaxation * mean power, rounded half even once, in integers.
-
-    They stay within what a message can carry, whatever the bids are.
-    """
-    gain = rules.rho_micro * rules.relaxation_pct * 3600
-    divisor = len(bids) * rules.slot_s * 100
-    steps = (round_ratio(gain * sum(column), divisor) for column in zip(*bids, strict=True))
-    return tuple(
-        max(-PRICE_MAX_MICRO, min(PRICE_MAX_MICRO, price + step)) for price, step in zip(prices, steps, strict=True)
-    )
-
-
-def opening_prices(vectors: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Return the element-wise median (the lower of two middles): a newcomer or a liar cannot drag it."""
-    return tuple(median_low(column) for column in zip(*vectors, strict=True))
-
-
 @dataclass(slots=True)
 class _Round:
-    number: int
-    prices: tuple[int, ...]
+    """A round as this home sees it. `tally` is set when it is closed."""
+
+    course: Course
     started_at: datetime
     bids: dict[str, tuple[int, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
-    counted: list[tuple[int, ...]] = field(default_factory=list)
+    rosters: Counter[str] = field(default_factory=Counter)
+    strangers: dict[str, Bid] = field(default_factory=dict)
+    tally: Tally | None = None
 
-    def majority_hash(self) -> str | None:
-        """Return the price hash that more than half of the bids answered, if there is one."""
+    @property
+    def number(self) -> int:
+        return self.course.number
+
+    def leading_hash(self) -> str | None:
+        """Return the price hash that most bids answered, if a third of them and at least two did.
+
+        Of two halves that lost each other for a while none has a majority: then the greater hash wins, on both sides.
+        """
         winner, votes = max(Counter(self.hashes.values()).items(), key=lambda item: (item[1], item[0]))
-        return winner if 2 * votes > len(self.hashes) else None
+        return winner if votes >= 2 and 3 * votes >= len(self.hashes) else None
 
 
 class Negotiation:
@@ -147,8 +94,8 @@ class Negotiation:
         me: Own id.
         rules: The charter's rules.
         bidder: Answers prices; called once a round.
-        opening_micro: Own opening prices for the horizon.
-        warm_wh: Own last bids shifted by a slot (warm start), or None from cold.
+        opening_micro: Own opening prices for the horizon; the feeder's, where the charter limits it, may be left out.
+        warm_wh: Own anchors to begin with (see `Finished.carried`), or None from cold.
     """
 
     def __init__(
@@ -159,7 +106,7 @@ class Negotiation:
         rules: Rules,
         bidder: Bidder,
         opening_micro: Sequence[int],
-        warm_wh: Sequence[int] | None = None,
+        warm_wh: Sequence[float] | None = None,
     ) -> None:
         self.slot = slot
         self.state = State.WAITING
@@ -167,8 +114,9 @@ class Negotiation:
         self._rules = rules
         self._bidder = bidder
         self._limit_wh = rules.power_limit_w * rules.slot_s // 3600
-        self._opening = {me: tuple(opening_micro)}
-        self._anchor_wh = [float(e) for e in warm_wh] if warm_wh else [0.0] * len(opening_micro)
+        unlimited = (0,) * (rules.vector_length - len(opening_micro))
+        self._opening = {me: (*opening_micro, *unlimited)}
+        self._anchor_wh = [float(e) for e in warm_wh] if warm_wh else [0.0] * rules.vector_length
         self._round: _Round | None = None
         self._past: dict[int, _Round] = {}
         self._early: dict[tuple[int, str], Bid] = {}
@@ -177,6 +125,11 @@ class Negotiation:
         self._roster: set[str] = {me}
         self.rounds_at = slot.start_at - timedelta(seconds=rules.rounds_s)
         self.offers_at = slot.start_at - timedelta(seconds=rules.offers_s)
+
+    @property
+    def prices_micro(self) -> tuple[int, ...]:
+        """The prices last answered; before the first round the own opening prices."""
+        return self._opening[self._me] if self._round is None else self._round.course.prices
 
     @property
     def roster(self) -> frozenset[str]:
@@ -214,7 +167,14 @@ class Negotiation:
             RemoteProtocolError: If its vectors have another length than the horizon, or a bid is over the charter's
                 power limit: one liar would drag the price of all.
         """
-        message = verified.message
+        return self.hear(verified.message, now)
+
+    def hear(self, message: Ready | Bid | PriceRequest | Prices, now: datetime) -> list[NegotiationEvent]:
+        """Take a message whose sender is beyond doubt: `receive` without the signature, for homes of one process.
+
+        Raises:
+            RemoteProtocolError: As `receive`.
+        """
         if message.slot != self.slot.key or message.sender == self._me or self.state is State.DONE:
             return []
         match message:
@@ -236,10 +196,9 @@ class Negotiation:
         return []
 
     def _check_length(self, peer: str, vector: Sequence[int]) -> None:
-        if len(vector) != self._rules.horizon_slots:
-            raise RemoteProtocolError(
-                peer, f"horizon of {len(vector)} slots, the charter says {self._rules.horizon_slots}"
-            )
+        length = self._rules.vector_length
+        if len(vector) != length:
+            raise RemoteProtocolError(peer, f"vector of {len(vector)} entries, the charter says {length}")
 
     def _round_deadline(self) -> datetime:
         assert self._round is not None
@@ -248,119 +207,139 @@ class Negotiation:
     def _open(self, now: datetime) -> list[NegotiationEvent]:
         self._roster |= set(self._opening)
         self.state = State.BIDDING
-        return self._bid(1, opening_prices(list(self._opening.values())), now)
+        return self._bid(Course.open(opening_prices(list(self._opening.values())), self._rules), now)
 
-    def _bid(self, number: int, prices: tuple[int, ...], now: datetime) -> list[NegotiationEvent]:
+    def _bid(self, course: Course, now: datetime) -> list[NegotiationEvent]:
         """Enter a round: answer its prices, and take the bids that came early."""
-        wanted_wh = self._bidder.bid(prices, self._anchor_wh)
+        wanted_wh = self._bidder.bid(course.prices, self._anchor_wh, course.rho_micro)
         energy_wh = tuple(max(-self._limit_wh, min(self._limit_wh, e)) for e in wanted_wh)
-        self._round = _Round(number, prices, now)
-        price_hash = hash_prices(prices)
-        self._note(self._me, energy_wh, price_hash)
-        roster = digest("".join(sorted(self._roster)).encode())
-        events: list[NegotiationEvent] = [
-            SayBid(round=number, roster=roster, price_hash=price_hash, energy_wh=energy_wh)
-        ]
-        for key in [key for key in self._early if key[0] <= number]:
+        self._round = _Round(course, now)
+        said = SayBid(
+            round=course.number,
+            roster=_roster_hash(self._roster),
+            price_hash=hash_prices(course.prices),
+            energy_wh=energy_wh,
+        )
+        self._note(self._me, said)
+        for key in [key for key in self._early if key[0] <= course.number]:
             bid = self._early.pop(key)
-            if key[0] == number:
-                self._note(bid.sender, bid.energy_wh, bid.price_hash)
-        return events + self._when_complete(now)
+            if key[0] == course.number:
+                self._note(bid.sender, bid)
+        return [said, *self._when_complete(now)]
 
-    def _note(self, sender: str, energy_wh: tuple[int, ...], price_hash: str) -> None:
+    def _note(self, sender: str, bid: Bid | SayBid) -> None:
         assert self._round is not None
-        self._round.bids[sender] = energy_wh
-        self._round.hashes[sender] = price_hash
+        self._round.bids[sender] = bid.energy_wh
+        self._round.hashes[sender] = bid.price_hash
+        self._round.rosters[bid.roster] += 1
         self._missed[sender] = 0
 
     def _receive_bid(self, bid: Bid, now: datetime) -> list[NegotiationEvent]:
-        if bid.sender not in self._roster and bid.round > LATE_JOIN_ROUND and self.state is State.BIDDING:
+        current = self._round.number if self._round else 0
+        if bid.sender not in self._roster and bid.round > LATE_JOIN_ROUND and self._round is not None:
+            if bid.round == current:
+                self._round.strangers[bid.sender] = bid
             return []
         self._roster.add(bid.sender)
-        current = self._round.number if self._round else 0
         if bid.round > current:
             self._early.setdefault((bid.round, bid.sender), bid)
             return []
         assert self._round is not None
         if bid.round < current or bid.sender in self._round.bids:
             return []
-        self._note(bid.sender, bid.energy_wh, bid.price_hash)
+        self._note(bid.sender, bid)
         return self._when_complete(now)
 
     def _when_complete(self, now: datetime) -> list[NegotiationEvent]:
         assert self._round is not None
-        awaited = {home for home in self._roster if self._missed[home] < PATIENCE_ROUNDS}
-        return self._close_round(now) if awaited <= self._round.bids.keys() else []
+        bids = self._round.bids
+        missing = (home for home in self._roster if home not in bids and self._missed[home] < PATIENCE_ROUNDS)
+        return [] if next(missing, None) is not None else self._close_round(now)
 
     def _close_round(self, now: datetime) -> list[NegotiationEvent]:
         this = self._round
         assert this is not None
+        self._let_in(this)
         events = self._heal(this)
         before = dict(self._latest)
         for home in self._roster - this.bids.keys():
             self._missed[home] += 1
         self._latest.update(this.bids)
-        bids = this.counted = [self._latest[home] for home in sorted(self._latest)]
         if len(self._latest) < 2:
             return [*events, self._finish(converged=True)]
-        prices = step_prices(this.prices, bids, self._rules)
-        converged = self._converged(before, prices)
+        none = (0,) * self._rules.vector_length
+        this.tally = Tally.of(
+            np.array(list(self._latest.values()), dtype=np.int64),
+            np.array([before.get(home, none) for home in self._latest], dtype=np.int64),
+            self._rules,
+        )
+        after = this.course.next(this.tally, self._rules)
+        converged = self._converged(before, this.tally, after.prices[0] - this.course.prices[0])
         if converged or this.number >= self._rules.round_limit:
             return [*events, self._finish(converged=converged)]
-        mine = this.bids[self._me]
         self._past[this.number] = this
         self._past.pop(this.number - MEMORY_ROUNDS, None)
-        relaxation = self._rules.relaxation_pct / 100
-        self._anchor_wh = [
-            relaxation * own + (1 - relaxation) * anchor - relaxation * sum(column) / len(bids)
-            for own, anchor, *column in zip(mine, self._anchor_wh, *bids, strict=True)
-        ]
-        return events + self._bid(this.number + 1, prices, now)
+        self._anchor_wh = this.course.next_anchor(this.bids[self._me], self._anchor_wh, this.tally, after, self._rules)
+        return events + self._bid(after, now)
 
-    def _converged(self, before: Mapping[str, tuple[int, ...]], prices: Sequence[int]) -> bool:
-        """Judge the binding slot: little left unmatched, price at rest, and no bid still on the move."""
-        assert self._round is not None
+    def _let_in(self, this: _Round) -> None:
+        """Let in who bids late and whom most others know already: everything it said before was lost on the way to us.
+
+        What most bids name as the roster must be ours and the stranger, so nobody comes in by its own word.
+        """
+        for sender, bid in this.strangers.items():
+            if 2 * this.rosters[_roster_hash(self._roster | {sender})] > len(this.bids):
+                self._roster.add(sender)
+                self._note(sender, bid)
+
+    def _converged(self, before: dict[str, tuple[int, ...]], tally: Tally, price_change_micro: int) -> bool:
         if before.keys() != self._latest.keys():
             return False
-        moved_wh = max(abs(bid[0] - before[home][0]) for home, bid in self._latest.items())
-        return (
-            abs(sum(bid[0] for bid in self._latest.values())) <= self._rules.unmatched_wh
-            and moved_wh <= self._rules.unmatched_wh
-            and abs(prices[0] - self._round.prices[0]) <= self._rules.price_change_micro
-        )
+        binding = slice(0, None, self._rules.horizon_slots)
+        now = [self._latest[home][binding] for home in before]
+        return at_rest(now, [bid[binding] for bid in before.values()], tally, price_change_micro, self._rules)
 
     def _heal(self, this: _Round) -> list[NegotiationEvent]:
-        """Ask for the majority's prices when ours are not theirs: we lost a bid that they got."""
-        majority = this.majority_hash()
-        if majority is None or majority == hash_prices(this.prices):
+        """Ask for the prices of most others when ours are not theirs: we lost a bid that they got."""
+        leading = this.leading_hash()
+        if leading is None or leading == hash_prices(this.course.prices):
             return []
-        return [AskPrices(round=this.number, price_hash=majority)]
+        return [AskPrices(round=this.number, price_hash=leading)]
 
     def _answer_request(self, request: PriceRequest) -> list[NegotiationEvent]:
         known = self._past.get(request.round, self._round)
-        if known is None or known.number != request.round or hash_prices(known.prices) != request.price_hash:
+        if known is None or known.number != request.round or hash_prices(known.course.prices) != request.price_hash:
             return []
-        return [TellPrices(to=request.sender, round=known.number, prices=known.prices)]
+        return [TellPrices(to=request.sender, round=known.number, prices=known.course.prices)]
 
     def _adopt(self, message: Prices) -> list[NegotiationEvent]:
-        """Replace the prices of a past round by the majority's, and redo the steps since then."""
+        """Replace the prices of a past round by those of most others, and redo the steps since then."""
         past = self._past.get(message.round)
-        if past is None or self._round is None or past.majority_hash() != hash_prices(message.prices):
+        if past is None or self._round is None or past.leading_hash() != hash_prices(message.prices):
             return []
-        prices = message.prices
+        course = replace(past.course, prices=message.prices)
         for number in range(message.round, self._round.number):
-            prices = step_prices(prices, self._past[number].counted, self._rules)
-        self._round.prices = prices
+            tally = self._past[number].tally
+            assert tally is not None
+            course = course.next(tally, self._rules)
+        # The answer to this round is given: its step size and what it holds the grid to stay, or the anchor would jump.
+        self._round.course = replace(self._round.course, prices=course.prices)
         return []
 
     def _finish(self, *, converged: bool) -> Finished:
         assert self._round is not None
         self.state = State.DONE
         self._latest.update(self._round.bids)
-        return Finished(
+        return finished(
             slot=self.slot,
             rounds=self._round.number,
             converged=converged,
-            prices_micro=self._round.prices,
-            bids_wh=dict(self._latest),
+            prices=self._round.course.prices,
+            bids_wh=self._latest,
+            anchor_wh=self._anchor_wh,
+            rules=self._rules,
         )
+
+
+def _roster_hash(roster: Set[str]) -> str:
+    return digest("".join(sorted(roster)).encode())

@@ -19,7 +19,6 @@ def contract_price(
 
     Args:
         rule: `marginal`: the negotiated price, in ticks. `midpoint`: half way between the buyer's export and import price.
-            `shared`: half way between these two, so that also the scarce side's partners gain (docs/market.md).
             `sdr`: falls from import to export price as supply over demand rises (Liu et al., "Energy-sharing model with
             price-based demand response for microgrids of peer-to-peer prosumers", IEEE Trans. Power Syst. 2017).
         marginal_micro: The negotiated price of the slot.
@@ -32,9 +31,6 @@ def contract_price(
             price_micro = -(-marginal_micro // TICK_MICRO) * TICK_MICRO
         case "midpoint":
             price_micro = round_ratio(import_micro + export_micro, 2)
-        case "shared":
-            within_micro = max(export_micro, min(import_micro, marginal_micro))
-            price_micro = round_ratio(2 * within_micro + import_micro + export_micro, 4)
         case "sdr":
             supply_wh = -sum(e for e in bids_wh.values() if e < 0)
             demand_wh = sum(e for e in bids_wh.values() if e > 0)

@@ -20,7 +20,6 @@ TRADE_STATUS: dict[str, str] = {"offered": "offered", "bound": "agreed", "counte
 PRICE_RULES: dict[str, str] = {
     "marginal": "one price for all, where supply meets demand",
     "midpoint": "halfway between the grid's buying and selling price",
-    "shared": "between the price where supply meets demand and the middle of the grid's prices",
     "sdr": "by the ratio of supply to demand",
 }
 

@@ -1,101 +1,131 @@
-"""Whether a model earned its place: it must beat the 7-day mean on the newest days, which it did not learn from."""
+"""How good forecasts were, next to four forecasts that need no learning."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from agent.forecast.features import Signal, pairs
+from agent.forecast.features import column, usual
 from agent.forecast.history import Floats, Ints
-from agent.forecast.model import ResidualModel
-from agent.forecast.naive import DAY_S
+from agent.forecast.members import QUANTILES
+from agent.forecast.series import Signal
 
-_DAYS_MIN = 7
-"""Days of history before a model is tried."""
-
-_EDGE = 0.995
-"""A model must be better by this factor in RMSE; an even race goes to the simpler forecast."""
-
-_BLOCKS = 8
-"""Error bands are kept per three-hour block of the day."""
-
-QUANTILES = (0.1, 0.5, 0.9)
+NAIVE = {"day": "day1", "week": "day7", "mean7": "mean7", "meanw4": "weekday4"}
+"""Yesterday, last week, mean of the last seven days, mean of the last four same weekdays; each at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """How the forecasts did on recent days.
+class Scores:
+    """Errors in W over all forecast slots whose truth is known.
 
     Args:
-        weight: Share of the model's correction to add to the 7-day mean; 0 while the model does not beat it.
-        rmse_model: In W; NaN when no model could be tried.
-        rmse_naive: In W; NaN when nothing could be compared.
-        band_w: 10, 50 and 90 % quantiles of the winner's error (truth minus forecast) per block, shape (8, 3).
+        mae: Mean absolute error of the median forecast.
+        rmse: Root mean square error of the mean forecast.
+        bias: Mean of (mean forecast minus truth).
+        pinball: Mean pinball loss of the 10, 50 and 90 % quantiles.
+        coverage80: Share of slots within the 10 to 90 % band.
+        mae_day: Mean absolute error of yesterday's value; the other naive ones as NAIVE.
     """
 
-    weight: float
-    rmse_model: float
-    rmse_naive: float
-    band_w: Floats
+    slots: int
+    mean_w: float
+    mae: float
+    rmse: float
+    bias: float
+    pinball: float
+    coverage80: float
+    mae_day: float
+    mae_week: float
+    mae_mean7: float
+    mae_meanw4: float
+    rmse_mean7: float
 
     @property
-    def use_model(self) -> bool:
-        return self.weight > 0
+    def skill_mae(self) -> float:
+        """How far the median's MAE lies below the better of yesterday and last week, as a share."""
+        return 1 - self.mae / min(self.mae_day, self.mae_week)
 
-    def offsets(self, clock_seconds: Ints) -> Floats:
-        """Return what to add to the forecast for each quantile, shape (n, 3)."""
-        return self.band_w[block_of_day(clock_seconds)]
+    @property
+    def rmse_ratio_mean7(self) -> float:
+        return self.rmse / self.rmse_mean7
+
+    @property
+    def worse_than_naive(self) -> float:
+        """How far the MAE lies above that of the best naive forecast, as a share; negative is better."""
+        return self.mae / min(self.mae_day, self.mae_week, self.mae_mean7, self.mae_meanw4) - 1
+
+    def plain(self) -> dict[str, float]:
+        return {name: value if isinstance(value, int) else round(value, 4) for name, value in asdict(self).items()}
 
 
-def block_of_day(
-    clock_seconds: Ints,
-) -> Ints:
-    """Return the three-hour block of the day, 0..7."""
-    return (clock_seconds % DAY_S) // (DAY_S // _BLOCKS)
+def naive_forecasts(s: Signal, targets: Ints) -> dict[str, Floats]:
+    """Return what the naive forecasts say for slots (indices), each known a day ahead; gaps take the 28-day mean."""
+    rows = usual(s, targets)
+    return {name: rows[:, column(source)] for name, source in NAIVE.items()}
 
 
-def judge(s: Signal, horizon: int) -> Verdict:
-    """Walk forward over the newest days: learn from what lies before them, forecast them, compare.
+def score(truth_w: Floats, mean_w: Floats, band_w: Floats, naive_w: Mapping[str, Floats]) -> Scores | None:
+    """Compare; slots whose truth or naive forecast is not known do not count. None if none is left.
 
-    The days held back are a third of the history, at least two and at most seven.
+    Args:
+        truth_w: Shape (m,), NaN where unknown.
+        band_w: Shape (m, 3).
+        naive_w: By the names of NAIVE, shape (m,) each.
     """
-    day = DAY_S // s.step_s
-    known = s.values.size
-    held_days = int(np.clip(known // day // 3, 2, 7))
-    split = known - held_days * day
-    issues, targets = pairs(s, max(split, 1), known, horizon)
-    nothing = np.zeros((_BLOCKS, len(QUANTILES)))
-    if not targets.size:
-        return Verdict(weight=0.0, rmse_model=float("nan"), rmse_naive=float("nan"), band_w=nothing)
-    missed = s.values[targets] - s.base[targets]
-    rmse_naive = _rms(missed)
-    rmse_model, weight = float("nan"), 0.0
-    model = ResidualModel()
-    if known >= _DAYS_MIN * day and model.fit(s, 0, split, horizon):
-        correction = model.correct(s, issues, targets)
-        trust = _trust(missed, correction)
-        rmse_model = _rms(missed - trust * correction)
-        if rmse_model < _EDGE * rmse_naive:
-            weight, missed = trust, missed - trust * correction
-    return Verdict(weight=weight, rmse_model=rmse_model, rmse_naive=rmse_naive, band_w=_band(missed, s.clock[targets]))
-
-
-def _trust(missed: Floats, correction: Floats) -> float:
-    """Return the share of the correction, 0..1, that would have been best on the held-out days."""
-    power = float(correction @ correction)
-    return float(np.clip(correction @ missed / power, 0.0, 1.0)) if power > 0 else 0.0
+    good = np.isfinite(truth_w) & np.all([np.isfinite(values) for values in naive_w.values()], axis=0)
+    if not good.any():
+        return None
+    truth, mean, band = truth_w[good], mean_w[good], band_w[good]
+    naive_error = {name: truth - values[good] for name, values in naive_w.items()}
+    missed = truth[:, None] - band
+    shares = np.array(QUANTILES)
+    return Scores(
+        slots=int(good.sum()),
+        mean_w=float(truth.mean()),
+        mae=float(np.abs(missed[:, 1]).mean()),
+        rmse=_rms(truth - mean),
+        bias=float((mean - truth).mean()),
+        pinball=float(np.maximum(shares * missed, (shares - 1) * missed).mean()),
+        coverage80=float(((missed[:, 0] >= 0) & (missed[:, 2] <= 0)).mean()),
+        mae_day=float(np.abs(naive_error["day"]).mean()),
+        mae_week=float(np.abs(naive_error["week"]).mean()),
+        mae_mean7=float(np.abs(naive_error["mean7"]).mean()),
+        mae_meanw4=float(np.abs(naive_error["meanw4"]).mean()),
+        rmse_mean7=_rms(naive_error["mean7"]),
+    )
 
 
 def _rms(errors: Floats) -> float:
     return float(np.sqrt(np.mean(errors**2)))
 
 
-def _band(errors: Floats, clock: Ints) -> Floats:
-    """Return the quantiles of the errors per block; a block with few errors takes those of the whole day."""
-    whole = np.quantile(errors, QUANTILES)
-    blocks = block_of_day(clock)
-    return np.array(
-        [
-            np.quantile(errors[blocks == block], QUANTILES) if (blocks == block).sum() >= 10 else whole
-            for block in range(_BLOCKS)
-        ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayAccuracy:
+    """How a day's load forecast did that was issued when the day began.
+
+    Args:
+        mae_w: Mean absolute error of the median.
+        mae_day_w: The same of a guess that repeats the day before; None where that day is not known.
+        inside_pct: Share of slots in the 80 % band; None where the forecast had no band.
+    """
+
+    mean_w: float
+    mae_w: float
+    mae_day_w: float | None
+    inside_pct: float | None
+
+
+def day_accuracy(truth_w: Floats, before_w: Floats, band_w: Floats) -> DayAccuracy | None:
+    """Compare a day, shape (n,), with its forecast, shape (n, 3), and the day before it; None without a known slot."""
+    good = np.isfinite(truth_w)
+    if not good.any():
+        return None
+    truth, band = truth_w[good], band_w[good]
+    both = good & np.isfinite(before_w)
+    inside = (truth >= band[:, 0]) & (truth <= band[:, 2])
+    return DayAccuracy(
+        mean_w=float(truth.mean()),
+        mae_w=float(np.abs(truth - band[:, 1]).mean()),
+        mae_day_w=float(np.abs(truth_w - before_w)[both].mean()) if both.any() else None,
+        inside_pct=100 * float(inside.mean()) if (band[:, 2] > band[:, 0]).any() else None,
     )

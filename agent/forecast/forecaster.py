@@ -1,26 +1,30 @@
 """Load and sun of one home for every slot of the horizon, from day one. Knows no clock and no other home."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.forecast.evaluation import Verdict, judge
-from agent.forecast.features import signal
-from agent.forecast.history import Floats, History, Ints, LocalTime, slot_keys
-from agent.forecast.model import ResidualModel
-from agent.forecast.naive import DAY_S, DAYS, default_load_w, default_pv_w, fill
+from agent.forecast.calendar import Calendar, Place
+from agent.forecast.history import Floats, History, Ints, slot_keys
+from agent.forecast.learner import Learner
+from agent.forecast.mixing import Verdict
+from agent.forecast.naive import DAY_S, default_load_w, default_pv_w, fill
+from agent.forecast.series import LAG_DAYS, Signal, daylight
+from agent.forecast.weather import Weather
 from coordinator.slots import Slot
 
 Source = Literal["default", "naive", "model"]
 
-_LEARN_DAYS = 120
-"""Older habits are not learned from: a season is enough, and fitting stays quick."""
-
-_NIGHT_SHARE = 0.01
-"""Sun that stayed below this share of the highest value on all recent days is night."""
+LEARN_DAYS = 400
+"""Older habits are not learned from; a year and a month shows every season once."""
+LOOK_BACK_DAYS = LAG_DAYS + 8
+"""Older values do not enter a prediction."""
+_DOUBT = (0.5, 1.0, 1.6)
+"""Band of a home nobody knows yet, as shares of its mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +32,8 @@ class Forecast:
     """Mean powers of the slots from `first` on, shape (n,), in W, never negative.
 
     Args:
-        load_band_w: 10, 50 and 90 % quantiles from the errors of recent days, shape (n, 3).
-        load_source: What the load forecast rests on: a default (day one), the 7-day mean, or the model.
+        load_band_w: 10, 50 and 90 % quantiles, shape (n, 3); the middle one is the median, the best guess of one slot.
+        load_source: What the load forecast rests on: a default (day one), means of earlier days, or learned members.
     """
 
     first: Slot
@@ -42,9 +46,21 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Learned:
-    verdict: Verdict
-    model: ResidualModel | None
+class Forecasts:
+    """Forecasts of many issue times: as `Forecast`, with one row per issue in front.
+
+    Args:
+        issues: Key of the first slot of each row.
+        load_known: Per issue, whether any earlier day was known for any of its slots.
+    """
+
+    issues: Ints
+    load_w: Floats
+    pv_w: Floats
+    load_band_w: Floats
+    pv_band_w: Floats
+    load_known: NDArray[np.bool_]
+    pv_known: NDArray[np.bool_]
 
 
 class Forecaster:
@@ -56,6 +72,11 @@ class Forecaster:
         pv_limit_w: Installed PV power; 0 for a home without, None when it is not known.
         fuse_limit_w: Highest load the connection carries.
         horizon: Slots ahead that are learned for; at most a day's.
+        country: Two letters, for public holidays.
+        latitude: Degrees; with `longitude`, for the height of the sun.
+
+    Raises:
+        ValueError: If no public holidays are known for the country.
     """
 
     def __init__(
@@ -66,104 +87,154 @@ class Forecaster:
         pv_limit_w: float | None,
         fuse_limit_w: float = float("inf"),
         horizon: int | None = None,
+        country: str | None = None,
+        latitude: float | None = None,
+        longitude: float | None = None,
     ) -> None:
         self._slot_s = slot_s
-        self._local = LocalTime(timezone)
+        self._calendar = Calendar(Place(timezone=timezone, country=country, latitude=latitude, longitude=longitude))
         self._pv_limit_w = pv_limit_w
         self._fuse_limit_w = fuse_limit_w
-        self._horizon = min(horizon or DAY_S // slot_s, DAY_S // slot_s)
-        self._load: _Learned | None = None
-        self._pv: _Learned | None = None
+        horizon = min(horizon or DAY_S // slot_s, DAY_S // slot_s)
+        self._load = Learner(horizon)
+        self._pv = Learner(horizon)
+        self._weather_columns = 0
 
-    def fit(self, history: History) -> None:
-        """Learn from a history; call it about once a day. Less than a week leaves the 7-day mean in charge."""
-        recent = history.last_days(_LEARN_DAYS).without_stuck_meters()
-        keys = slot_keys(recent.first, recent.slots + self._horizon)
-        self._load = self._learn(recent.load_w, self._local.seconds(keys))
-        self._pv = self._learn(recent.pv_w, keys)
+    def fit(self, history: History, weather: Weather | None = None) -> None:
+        """Learn from a history; call it about once a day. Less than two weeks leaves naive members in charge."""
+        columns = 0 if weather is None else weather.values.shape[1]
+        if columns != self._weather_columns:  # members that know other features cannot be judged on these
+            self._load.forget()
+            self._pv.forget()
+        self._weather_columns = columns
+        recent = history.last_days(LEARN_DAYS).without_stuck_meters()
+        load, pv = self._signals(recent, recent.slots, weather)
+        self._load.fit(load)
+        self._pv.fit(pv)
 
-    def verdicts(self) -> tuple[Verdict | None, Verdict | None]:
-        """Return how load and sun forecasts did on recent days, as of the last fit."""
-        return (self._load.verdict if self._load else None, self._pv.verdict if self._pv else None)
+    def verdicts(self) -> tuple[Verdict, Verdict]:
+        """Return how the members of load and sun did on recent days, as of the last fit."""
+        return self._load.verdict, self._pv.verdict
 
-    def _learn(self, values: Floats, clock: Ints) -> _Learned:
-        s = signal(values, clock, self._slot_s)
-        verdict = judge(s, self._horizon)
-        model = ResidualModel() if verdict.use_model else None
-        if model is not None:
-            model.fit(s, 0, values.size, self._horizon)
-        return _Learned(verdict=verdict, model=model)
-
-    def predict(self, first: Slot, count: int, history: History) -> Forecast:
+    def predict(self, first: Slot, count: int, history: History, weather: Weather | None = None) -> Forecast:
         """Forecast `count` slots from `first` on (at most a day's), with what was metered before `first`.
 
         Raises:
             ValueError: If `first` is not on the grid, or more than a day is asked for.
         """
-        if first.length_s != self._slot_s or count * self._slot_s > DAY_S:
-            raise ValueError(f"forecasts are made for up to a day of slots of {self._slot_s} s")
-        past = self._past(first, history)
-        keys = slot_keys(past.first, past.slots + count)
-        local = self._local.seconds(keys)
-        load = self._one(past.load_w, local, self._load, lambda v: default_load_w(local[past.slots :], v))
-        limit_w = self._pv_limit(past)
-        pv = self._one(past.pv_w, keys, self._pv, lambda _: default_pv_w(local[past.slots :], limit_w))
-        day = self._daylight(past, keys)
+        past = _padded(history.upto(first.key).last_days(LOOK_BACK_DAYS), first)
+        many = self._predict(past, np.array([past.slots]), count, weather)
         return Forecast(
             first=first,
-            load_w=np.clip(load[0], 0.0, self._fuse_limit_w),
-            pv_w=np.where(day, np.clip(pv[0], 0.0, limit_w), 0.0),
-            load_band_w=np.clip(load[1], 0.0, self._fuse_limit_w),
-            pv_band_w=np.where(day[:, None], np.clip(pv[1], 0.0, limit_w), 0.0),
-            load_source=load[2],
-            pv_source=pv[2],
+            load_w=many.load_w[0],
+            pv_w=many.pv_w[0],
+            load_band_w=many.load_band_w[0],
+            pv_band_w=many.pv_band_w[0],
+            load_source=_source(self._load, many.load_known[0]),
+            pv_source=_source(self._pv, many.pv_known[0]),
         )
 
-    def _past(self, first: Slot, history: History) -> History:
-        """Return the last days before `first`, with unknown slots between the history's end and `first`."""
-        known = history.upto(first.key).last_days(DAYS + 1)
-        if not known.slots:
-            return History(first=first, load_w=np.zeros(0), pv_w=np.zeros(0))
-        gap = (first.key - known.end_key) // self._slot_s
-        if gap > DAYS * DAY_S // self._slot_s:  # older than anything a forecast looks at
-            return History(first=first, load_w=np.zeros(0), pv_w=np.zeros(0))
-        pad = np.full(gap, np.nan)
-        return History(
-            first=known.first,
-            load_w=np.concatenate([known.load_w, pad]),
-            pv_w=np.concatenate([known.pv_w, pad]),
-        ).without_stuck_meters()
+    def predict_many(
+        self, firsts: Sequence[Slot], count: int, history: History, weather: Weather | None = None
+    ) -> Forecasts:
+        """Forecast from many slots on at once, each with what was metered before it: for walking forward fast.
 
-    def _one(
-        self, values: Floats, clock: Ints, learned: _Learned | None, default: Callable[[Floats], Floats]
-    ) -> tuple[Floats, Floats, Source]:
-        """Return mean, quantiles and source of one quantity for the slots after `values`."""
-        s = signal(values, clock, self._slot_s)
-        ahead = np.arange(values.size, clock.size)
-        known = np.isfinite(s.base[ahead])
-        mean = fill(s.base[ahead], clock[ahead], values, clock[: values.size], default(values))
-        source: Source = "naive" if known.any() else "default"
-        if learned is not None and learned.model is not None and known.any():
-            correction = learned.model.correct(s, np.full(ahead.size, ahead[0]), ahead)
-            mean = mean + np.where(known, learned.verdict.weight * correction, 0.0)
-            source = "model"
-        offsets = learned.verdict.offsets(clock[ahead]) if learned is not None else np.zeros((ahead.size, 3))
-        return mean, mean[:, None] + offsets, source
+        The same numbers as `predict` one by one.
 
-    def _pv_limit(self, past: History) -> float:
+        Args:
+            firsts: In any order; at least one.
+        """
+        newest = max(firsts, key=lambda slot: slot.key)
+        oldest = min(first.key for first in firsts)
+        days = (newest.key - oldest) // DAY_S + 1
+        past = _padded(history.upto(newest.key).last_days(LOOK_BACK_DAYS + days), newest)
+        issues = np.array([(first.key - past.first.key) // self._slot_s for first in firsts])
+        return self._predict(past, issues, count, weather)
+
+    def _predict(self, past: History, issues: Ints, count: int, weather: Weather | None) -> Forecasts:
+        if past.first.length_s != self._slot_s or count * self._slot_s > DAY_S:
+            raise ValueError(f"forecasts are made for up to a day of slots of {self._slot_s} s")
+        past = past.without_stuck_meters(as_seen=True)
+        load, pv = self._signals(past, past.slots + count, weather)
+        load_w, load_band_w = self._load.predict(load, issues, count)
+        pv_w, pv_band_w = self._pv.predict(pv, issues, count)
+        load_known, pv_known = (np.asarray(np.isfinite(mean).any(axis=1)) for mean in (load_w, pv_w))
+        for row, issue in enumerate(issues):
+            local = load.clock[issue : issue + count]
+            newest = past.load_w[max(0, issue - LOOK_BACK_DAYS * DAY_S // self._slot_s) : issue]
+            _complete(load_w[row], load_band_w[row], load, issue, default_load_w(local, newest))
+            limit_w = self._pv_limit(past.pv_w[:issue])
+            _complete(pv_w[row], pv_band_w[row], pv, issue, default_pv_w(local, limit_w))
+            light = daylight(pv, issue, count)
+            pv_w[row] = np.where(light, np.clip(pv_w[row], 0.0, limit_w), 0.0)
+            pv_band_w[row] = np.where(light[:, None], np.clip(pv_band_w[row], 0.0, limit_w), 0.0)
+        return Forecasts(
+            issues=past.first.key + issues * self._slot_s,
+            load_w=np.clip(load_w, 0.0, self._fuse_limit_w),
+            pv_w=pv_w,
+            load_band_w=np.clip(load_band_w, 0.0, self._fuse_limit_w),
+            pv_band_w=pv_band_w,
+            load_known=load_known,
+            pv_known=pv_known,
+        )
+
+    def _signals(self, past: History, slots: int, weather: Weather | None) -> tuple[Signal, Signal]:
+        """Return load and sun with the calendar of `slots` slots from the history's first on."""
+        keys = slot_keys(past.first, slots)
+        local, sun_deg = self._calendar.seconds(keys), self._calendar.sun_deg(keys)
+        columns = np.full((slots, self._weather_columns), np.nan)
+        if weather is not None and self._weather_columns:
+            columns = weather.at(keys)
+        step_s, first_key = self._slot_s, past.first.key
+        load = Signal(
+            step_s=step_s,
+            first_key=first_key,
+            values=past.load_w,
+            clock=local,
+            off=self._calendar.days_off(local),
+            sun_deg=sun_deg,
+            weather=columns,
+        )
+        pv = Signal(
+            step_s=step_s,
+            first_key=first_key,
+            values=past.pv_w,
+            clock=keys,
+            off=np.zeros(slots, dtype=bool),
+            sun_deg=sun_deg,
+            weather=columns,
+        )
+        return load, pv
+
+    def _pv_limit(self, known_w: Floats) -> float:
         if self._pv_limit_w is not None:
             return self._pv_limit_w
-        known = past.pv_w[np.isfinite(past.pv_w)]
-        return float(known.max()) if known.size else 0.0
+        return float(np.nanmax(known_w, initial=0.0))
 
-    def _daylight(self, past: History, keys: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Return for the slots ahead whether the sun was seen at that time, or next to it, on any recent day."""
-        times, ahead = keys[: past.slots] % DAY_S, keys[past.slots :]
-        known = np.isfinite(past.pv_w)
-        highest = float(past.pv_w[known].max()) if known.any() else 0.0
-        seen = np.zeros(DAY_S // self._slot_s, dtype=bool)
-        ever = np.zeros_like(seen)
-        seen[times[known & (past.pv_w > _NIGHT_SHARE * highest)] // self._slot_s] = True
-        ever[times[known] // self._slot_s] = True
-        light = seen | np.roll(seen, 1) | np.roll(seen, -1) | ~ever
-        return light[(ahead % DAY_S) // self._slot_s]
+
+def _padded(known: History, first: Slot) -> History:
+    """Return the history up to `first`, with unknown slots where it ends earlier."""
+    gap = (first.key - known.end_key) // first.length_s
+    if not known.slots or gap > LAG_DAYS * DAY_S // first.length_s:  # older than anything a forecast looks at
+        return History(first=first, load_w=np.zeros(0), pv_w=np.zeros(0))
+    pad = np.full(gap, np.nan)
+    return History(
+        first=known.first,
+        load_w=np.concatenate([known.load_w, pad]),
+        pv_w=np.concatenate([known.pv_w, pad]),
+    )
+
+
+def _complete(mean_w: Floats, band_w: Floats, s: Signal, issue: int, default_w: Floats) -> None:
+    """Fill in place what no earlier day tells: from all known values at that time of day, then from the default."""
+    unknown = ~np.isfinite(mean_w)
+    if unknown.any():
+        ahead = s.clock[issue : issue + mean_w.size]
+        mean_w[:] = fill(mean_w, ahead, s.values[:issue], s.clock[:issue], default_w)
+        band_w[unknown] = mean_w[unknown, None] * np.array(_DOUBT)
+
+
+def _source(learner: Learner, known: bool) -> Source:
+    if not known:
+        return "default"
+    return "model" if learner.learned else "naive"

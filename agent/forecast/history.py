@@ -71,17 +71,20 @@ class History:
         skip = self.slots - keep
         return History(first=self.first.shifted(skip), load_w=self.load_w[skip:], pv_w=self.pv_w[skip:])
 
-    def without_stuck_meters(self) -> "History":
+    def without_stuck_meters(self, *, as_seen: bool = False) -> "History":
         """Return a copy in which load that did not move for half a day counts as unknown.
 
         A night without sun and a home without consumption are no fault: zeros stay.
+
+        Args:
+            as_seen: Spare the first half day: when it came, nobody could know that the meter was stuck.
         """
         load_w = self.load_w.copy()
         run_min = max(2, _STUCK_S // self.first.length_s)
         edges = np.flatnonzero(np.diff(load_w) != 0) + 1
         for start, end in zip(np.r_[0, edges], np.r_[edges, load_w.size], strict=True):
             if end - start >= run_min and load_w[start] > 0:
-                load_w[start:end] = np.nan
+                load_w[start + (run_min if as_seen else 0) : end] = np.nan
         return History(first=self.first, load_w=load_w, pv_w=self.pv_w)
 
 

@@ -4,14 +4,13 @@ Days that are not known leave the mean shorter. Where none is known, all known v
 default shape. On load this simple mean beats yesterday and last week by 8 to 13 percent, so it is the bar for a model.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from agent.forecast.history import Floats, Ints
 
 DAY_S = 86_400
-DAYS = 7
 
 _LOAD_SHAPE = np.array(
     [
@@ -50,47 +49,29 @@ _PV_SHARE = 0.5
 """Noon power of the unknown PV system, as a share of its installed power, in a sine from six to six."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lags:
-    """Values of the same clock time on earlier days, for every target slot.
-
-    Args:
-        days: Shape (n, DAYS): column d holds the value d + 1 days before; NaN where unknown.
-        mean: Shape (n,): mean of the known columns, NaN where none is known.
-    """
-
-    days: Floats
-    mean: Floats
-
-
-def day_lags(values: Floats, seconds: Ints, targets: Ints, step_s: int) -> Lags:
-    """Look up earlier days.
-
-    Args:
-        values: Shape (t,), NaN where unknown.
-        seconds: Clock seconds of the values, shape (t,): local ones for habits, UTC for the sun.
-        targets: Clock seconds of the targets, shape (n,), same clock.
-        step_s: Slot length.
-    """
-    wanted = (targets[:, None] - DAY_S * np.arange(1, DAYS + 1)[None, :]) // step_s
-    if values.size:
-        index = seconds // step_s
-        base = int(index.min())
-        dense = np.full(int(index.max()) - base + 1, np.nan)
-        dense[index - base] = values
-        inside = (wanted >= base) & (wanted < base + dense.size)
-        days = np.where(inside, dense[np.clip(wanted - base, 0, dense.size - 1)], np.nan)
-    else:
-        days = np.full(wanted.shape, np.nan)
-    return Lags(days=days, mean=mean_known(days))
-
-
 def mean_known(rows: Floats) -> Floats:
     """Return the mean of each row's known values, NaN where there are none."""
     known = np.isfinite(rows)
     count = known.sum(axis=1)
     total = np.where(known, rows, 0.0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def quantiles_known(rows: Floats, shares: Sequence[float]) -> Floats:
+    """Return quantiles of each row's known values, shape (rows, shares), NaN where there are none.
+
+    Sorting once is a hundred times faster than numpy's own way around NaN.
+    """
+    ordered = np.sort(rows, axis=1)  # NaN last
+    last = np.maximum(np.isfinite(rows).sum(axis=1) - 1, 0)
+    place = np.arange(rows.shape[0])
+    columns = []
+    for share in shares:
+        at = share * last
+        low = at.astype(np.int64)
+        below, above = ordered[place, low], ordered[place, np.minimum(low + 1, last)]
+        columns.append(below + (at - low) * (above - below))
+    return np.column_stack(columns)
 
 
 def fill(mean: Floats, targets: Ints, values: Floats, seconds: Ints, default: Floats) -> Floats:

@@ -28,6 +28,7 @@ from coordinator.broker_settings import BrokerUser
 from coordinator.charter import Charter, Member, Rules
 from coordinator.clock import ScaledClock, WallClock
 from coordinator.contracts import Contract
+from coordinator.household import MeterReading, Preparation
 from coordinator.identity import Identity, encode_base64
 from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkSettings
@@ -37,7 +38,6 @@ from coordinator.negotiation import Finished
 from coordinator.node import Node
 from coordinator.settlement import SlotBill
 from coordinator.slots import Slot
-from coordinator.trader import MeterReading, Preparation
 from coordinator.transport import Transport
 
 ROUNDS = 30
@@ -76,9 +76,9 @@ class NegotiatingHome:
     def prepare(self, slot: Slot, now: datetime) -> Preparation | None:
         return Preparation(bidder=self, opening_micro=self.planner.opening_prices())
 
-    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float]) -> list[int]:
+    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float], rho_micro: int | None = None) -> list[int]:
         self.began_s.append(time.perf_counter())
-        return self.planner.bid(prices_micro, anchor_wh)
+        return self.planner.bid(prices_micro, anchor_wh, rho_micro)
 
     def keep(self, slot: Slot, energy_wh: int, price_micro: int) -> int:
         return 0

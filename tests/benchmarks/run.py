@@ -14,18 +14,22 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import osqp
 from rich.console import Console
 from rich.table import Table
+from scipy import sparse
 from scipy.optimize import linprog
 
 from agent.planning.home_model import HomeModel
-from agent.planning.problem import Battery, HomeProblem
-from agent.planning.program import build, tariff_cost
+from agent.planning.problem import Battery, Floats, HomeProblem
+from agent.planning.program import build
+from agent.planning.surprises import surprises_of
 
 HERE = Path(__file__).parent
 Figures = dict[str, float]
@@ -48,40 +52,82 @@ def _home(slots: int, seed: int) -> HomeProblem:
 
 
 def answer(data: Path) -> Figures:
-    """CPU of one answer at 96 slots, next to HiGHS on the same home at the same prices."""
-    ours, theirs = [], []
-    for seed in range(30):
-        problem = _home(96, seed)
-        model, random = HomeModel(problem), np.random.default_rng(seed)
-        prices = 0.06 + 0.3 * random.random(96)
-        model.answer(prices, np.zeros(96), 150e-6)
-        begun = time.process_time()
-        for _ in range(5):
-            model.answer(prices + 0.001 * random.random(96), np.zeros(96), 150e-6)
-        ours.append((time.process_time() - begun) / 5)
-        program = build(problem, fixed=False)
-        cost = tariff_cost(problem, program.columns)
-        cost[program.span("free")] = problem.slot_h * prices
-        upper = [] if program.g is None else [program.g, -program.g]
-        limits = np.concatenate([program.high, -program.low])
-        rows = np.vstack([m.toarray() for m in upper])
-        finite = np.isfinite(limits)
-        begun = time.process_time()
-        linprog(
-            cost,
-            A_ub=rows[finite],
-            b_ub=limits[finite],
-            A_eq=program.a,
-            b_eq=program.b,
-            bounds=np.column_stack([program.x_low, program.x_high]),
-            method="highs",
-        )
-        theirs.append(time.process_time() - begun)
-    return {
-        "ms_per_answer": 1000 * statistics.median(ours),
-        "highs_ms": 1000 * statistics.median(theirs),
-        "ratio_to_highs": statistics.median(ours) / statistics.median(theirs),
-    }
+    """CPU of one answer at 96 slots, next to HiGHS (without the quadratic term) and OSQP on the same home and prices.
+
+    Also with the nine cases of a first slot under uncertainty, and both for days of 24 slots.
+    """
+    cases = surprises_of([300.0, 600.0, 1400.0], [200.0, 900.0, 1500.0], 700.0, 900.0)
+    figures: Figures = {}
+    for slots in (96, 24):
+        for name, surprises in (("", ()), ("_with_surprises", cases)):
+            homes = [(replace(_home(slots, seed), surprises=surprises), seed) for seed in range(30)]
+            times = [_time_of_answers(problem, seed) for problem, seed in homes]
+            figures[f"ms_per_answer{name}{'' if slots == 96 else '_24'}"] = 1000 * statistics.median(times)
+    theirs = [_times_of_others(_home(96, seed), seed) for seed in range(30)]
+    for at, name in enumerate(("highs", "osqp")):
+        figures[f"{name}_ms"] = 1000 * statistics.median(times[at] for times in theirs)
+        figures[f"ratio_to_{name}"] = figures["ms_per_answer"] / figures[f"{name}_ms"]
+    return figures
+
+
+_STEP, _ANSWERS = 150e-6, 5
+
+
+def _prices(slots: int, seed: int) -> list[Floats]:
+    """Return prices of successive rounds: they change little from one to the next."""
+    random = np.random.default_rng(seed)
+    first = 0.06 + 0.3 * random.random(slots)
+    return [first, *(first + 0.001 * random.random(slots) for _ in range(_ANSWERS))]
+
+
+def _time_of_answers(problem: HomeProblem, seed: int) -> float:
+    """Return the CPU seconds of one answer after the first."""
+    model, anchor = HomeModel(problem), np.zeros(problem.slots)
+    first, *rounds = _prices(problem.slots, seed)
+    model.bids(first, anchor, _STEP)
+    begun = time.process_time()
+    for prices in rounds:
+        model.bids(prices, anchor, _STEP)
+    return (time.process_time() - begun) / _ANSWERS
+
+
+def _times_of_others(problem: HomeProblem, seed: int) -> tuple[float, float]:
+    """Return the CPU seconds of one answer by HiGHS and by OSQP, which starts where its last answer ended."""
+    program, h = build(problem, fixed=False), problem.slot_h
+    first, *rounds = _prices(problem.slots, seed)
+
+    def cost(prices: Floats, rho: float) -> Floats:
+        return program.cost + program.trade_transposed @ (h * (prices + 1000 * rho * program.trade_kw))
+
+    begun = time.process_time()
+    linprog(
+        cost(first, 0.0),
+        A_ub=-program.g,
+        b_ub=-program.between.low,
+        A_eq=program.a,
+        b_eq=program.equal.low,
+        bounds=np.column_stack([program.x_low, program.x_high]),
+        method="highs",
+    )
+    highs_s = time.process_time() - begun
+    solver = osqp.OSQP()
+    solver.setup(
+        P=sparse.csc_matrix(sparse.triu(1000 * h * _STEP * (program.trade_transposed @ program.trade))),
+        q=cost(first, _STEP),
+        A=sparse.csc_matrix(sparse.vstack([program.a, program.g, sparse.eye_array(program.cost.size)])),
+        l=np.concatenate([program.equal.low, program.between.low, program.x_low]),
+        u=np.concatenate([program.equal.low, program.between.high, program.x_high]),
+        eps_abs=1e-5,
+        eps_rel=1e-5,
+        max_iter=20_000,
+        verbose=False,
+    )
+    solver.solve()
+    begun = time.process_time()
+    for prices in rounds:
+        solver.update(q=cost(prices, _STEP))
+        solver.solve()
+    return highs_s, (time.process_time() - begun) / _ANSWERS
 
 
 def negotiation(data: Path) -> Figures:
@@ -114,13 +160,25 @@ def week(data: Path) -> Figures:
     return {name: float(result[name]) for name in names}
 
 
+def price_rules(data: Path) -> Figures:
+    """A summer day of 17 real homes under each price rule: what all gain, how evenly, and who loses."""
+    from price_rules import compare
+
+    figures = {}
+    for rule, found in compare(data / "fontana17", datetime(2016, 8, 22, 8, tzinfo=UTC), 24).items():
+        for name in ("gain_pct", "gini", "homes_worse_off"):
+            figures[f"{rule}_{name}"] = float(found[name])
+    return figures
+
+
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "answer": answer,
     "negotiation": negotiation,
     "negotiation_over_mqtt": negotiation_over_mqtt,
     "week": week,
+    "price_rules": price_rules,
 }
-NEED_DATA = {"negotiation", "negotiation_over_mqtt", "week"}
+NEED_DATA = {"negotiation", "negotiation_over_mqtt", "week", "price_rules"}
 
 
 def verdict(value: float, target: dict[str, float] | None) -> bool | None:

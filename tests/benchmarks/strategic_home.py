@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--at", nargs="+", required=True, help="first slots, UTC")
-    parser.add_argument("--rule", choices=["marginal", "midpoint", "shared", "sdr"], default="marginal")
+    parser.add_argument("--rule", choices=["marginal", "midpoint", "sdr"], default="marginal")
     args = parser.parse_args()
     moments = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in args.at]
     print(json.dumps(measure(args.folder, moments, args.rule), indent=2))

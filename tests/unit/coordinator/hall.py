@@ -29,14 +29,15 @@ class WishBidder:
     """Wants `wish_wh` in every slot (+ buys) as long as the price is right: exact answer with value `value_micro`."""
 
     def __init__(self, street: Street, wish_wh: int, value_micro: int) -> None:
-        self._per_wh = street.rules.rho_micro * 3600 / street.rules.slot_s
+        self._rules = street.rules
         self._wish_wh, self._value_micro = wish_wh, value_micro
         self.asked: list[tuple[int, ...]] = []
 
-    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float]) -> list[int]:
+    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float], rho_micro: int | None = None) -> list[int]:
         self.asked.append(tuple(prices_micro))
         low, high = min(self._wish_wh, 0), max(self._wish_wh, 0)
-        best = [a - (p - self._value_micro) / self._per_wh for p, a in zip(prices_micro, anchor_wh, strict=True)]
+        per_wh = (rho_micro or self._rules.rho_micro) * 3600 / self._rules.slot_s
+        best = [a - (p - self._value_micro) / per_wh for p, a in zip(prices_micro, anchor_wh, strict=True)]
         return [round(min(max(wh, low), high)) for wh in best]
 
 

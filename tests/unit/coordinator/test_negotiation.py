@@ -5,6 +5,7 @@ import itertools
 import random
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from statistics import median_low
@@ -29,10 +30,8 @@ from coordinator.negotiation import (
     SayReady,
     State,
     TellPrices,
-    hash_prices,
-    opening_prices,
-    step_prices,
 )
+from coordinator.rounds import PLAIN_ROUNDS, Course, Tally, hash_prices, opening_prices, step_prices
 from coordinator.slots import Slot
 
 RULES = Rules(horizon_slots=4, ready_s=540, rounds_s=480, offers_s=240, expiry_s=120, gate_s=90, round_timeout_s=45)
@@ -63,7 +62,7 @@ def alone(on: Street, wish_wh: int = 300) -> Negotiation:
 class Restless:
     """Never settles."""
 
-    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float]) -> list[int]:
+    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float], rho_micro: int | None = None) -> list[int]:
         return [random.Random(prices_micro[0]).randint(-500, 500)] * 4
 
 
@@ -95,24 +94,28 @@ def test_the_hash_of_prices_is_that_of_their_big_endian_bytes(prices: list[int])
     st.sampled_from([300, 900, 3600]),
     st.integers(1, 1000),
     st.integers(50, 195),
+    st.sampled_from([1, PLAIN_ROUNDS, PLAIN_ROUNDS + 1, 20]),
 )
 def test_a_price_step_is_one_exact_fraction_rounded_once(
-    bids: list[list[int]], slot_s: int, rho: int, relaxation: int
+    bids: list[list[int]], slot_s: int, rho: int, relaxation: int, number: int
 ) -> None:
     rules = Rules.for_slot(slot_s, 3, rho_micro=rho, relaxation_pct=relaxation)
     prices = (100_000, 0, -5)
-    stepped = step_prices(prices, bids, rules)
+    course = replace(Course.open(prices, rules), number=number)
+    stepped = course.next(Tally.of(bids, rules), rules).prices
+    share = Fraction(relaxation, 100) if number > PLAIN_ROUNDS else 1
     for before, after, column in zip(prices, stepped, zip(*bids, strict=True), strict=True):
         mean_w = Fraction(sum(column), len(bids)) * 3600 / slot_s
-        assert after == before + round(mean_w * rho * Fraction(relaxation, 100))  # Fraction rounds half to even
+        assert after == before + round(mean_w * rho * share)  # Fraction rounds half to even
         assert type(after) is int
-    assert step_prices(prices, bids[::-1], rules) == stepped
+    assert course.next(Tally.of(bids[::-1], rules), rules).prices == stepped
+    assert number > PLAIN_ROUNDS or step_prices(prices, bids, rules) == stepped
 
 
 def test_prices_never_leave_what_a_message_can_carry() -> None:
-    top, bottom = (PRICE_MAX_MICRO - 1,), (1 - PRICE_MAX_MICRO,)
-    assert step_prices(top, [[7500]], RULES) == (PRICE_MAX_MICRO,)
-    assert step_prices(bottom, [[-7500]], RULES) == (-PRICE_MAX_MICRO,)
+    top, bottom = (PRICE_MAX_MICRO - 1,) * 4, (1 - PRICE_MAX_MICRO,) * 4
+    assert step_prices(top, [[7500] * 4], RULES) == (PRICE_MAX_MICRO,) * 4
+    assert step_prices(bottom, [[-7500] * 4], RULES) == (-PRICE_MAX_MICRO,) * 4
 
 
 @given(st.lists(st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=2), min_size=1, max_size=15))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from coordinator.charter import PriceRule
 from coordinator.pricing import TICK_MICRO, contract_price
 
-RULES = st.sampled_from(["marginal", "midpoint", "shared", "sdr"])
+RULES = st.sampled_from(["marginal", "midpoint", "sdr"])
 BIDS = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(-(10**6), 10**6), max_size=8)
 PRICES = st.integers(-(10**9), 10**9)
 
@@ -47,13 +47,6 @@ def test_midpoint_is_half_way_and_looks_at_nothing_else() -> None:
     assert price("midpoint", {"a": 5, "b": -9}, marginal=1) == 180_000
     odd = contract_price("midpoint", marginal_micro=0, bids_wh={}, import_micro=5, export_micro=0)
     assert odd == 2
-
-
-@pytest.mark.parametrize(
-    ("marginal", "paid"), [(300_000, 240_000), (60_000, 120_000), (999_000, 240_000), (0, 120_000)]
-)
-def test_shared_goes_half_of_the_way_from_the_negotiated_price_to_the_midpoint(marginal: int, paid: int) -> None:
-    assert price("shared", {"a": 5}, marginal=marginal) == paid
 
 
 @pytest.mark.parametrize(

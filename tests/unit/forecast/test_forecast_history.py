@@ -3,8 +3,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from agent.forecast.history import History, LocalTime, slot_keys
-from agent.forecast.naive import day_lags
+from agent.forecast.history import Floats, History, Ints, LocalTime, slot_keys
+from agent.forecast.series import Signal, lags
 from coordinator.slots import Slot
 
 FIRST = Slot.at(datetime(2026, 3, 2, tzinfo=UTC), 900)
@@ -49,9 +49,38 @@ def test_local_seconds_jump_with_the_clocks() -> None:
     assert list((local.seconds(autumn) % 86_400) // 3600) == [2, 2, 3]
 
 
+def test_stuck_load_counts_as_known_until_half_a_day_has_shown_it() -> None:
+    stuck = np.concatenate([np.arange(1.0, 11.0), np.full(60, 230.0)])
+    cleaned = History(first=FIRST, load_w=stuck, pv_w=np.zeros(70)).without_stuck_meters(as_seen=True).load_w
+    np.testing.assert_array_equal(cleaned[:58], stuck[:58])
+    assert np.isnan(cleaned[58:]).all()
+
+
+def signal(values: Floats, clock: Ints) -> Signal:
+    return Signal(
+        step_s=900,
+        first_key=FIRST.key,
+        values=values,
+        clock=clock,
+        off=np.zeros(clock.size, dtype=bool),
+        sun_deg=np.zeros(clock.size),
+        weather=np.zeros((clock.size, 0)),
+    )
+
+
 def test_earlier_days_are_looked_up_by_clock_time() -> None:
-    seconds = slot_keys(FIRST, 3 * 96)
-    targets = slot_keys(FIRST.shifted(3 * 96), 2)
-    lags = day_lags(np.arange(288.0), seconds, targets, 900)
-    np.testing.assert_array_equal(lags.days[0, :4], [192.0, 96.0, 0.0, np.nan])
-    np.testing.assert_array_equal(lags.mean, [96.0, 97.0])
+    found = lags(signal(np.arange(288.0), slot_keys(FIRST, 290)), np.array([288, 289]))
+    np.testing.assert_array_equal(found.days[0, :4], [192.0, 96.0, 0.0, np.nan])
+    np.testing.assert_array_equal(found.days[1, :4], [193.0, 97.0, 1.0, np.nan])
+    np.testing.assert_array_equal(found.around[0, 28:31], [191.0, 95.0, np.nan])
+
+
+def test_nothing_younger_than_a_day_is_looked_up_after_the_clocks_went_forward() -> None:
+    first = Slot.at(datetime(2026, 3, 28, tzinfo=UTC), 900)
+    keys = slot_keys(first, 3 * 96)
+    clock = LocalTime(ZoneInfo("Europe/Berlin")).seconds(keys)
+    noon = 96 + 40  # the same local time the day before is 23 h ago
+    found = lags(signal(np.arange(2.0 * 96), clock), np.array([noon, noon + 96]))
+    assert np.isnan(found.days[0, 0])
+    assert found.days[1, 0] == noon
+    assert found.days[1, 1] == noon - 96 + 4

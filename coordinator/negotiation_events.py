@@ -1,0 +1,129 @@
+"""What a negotiation says to its shell, and what it asks of the home."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordinator.charter import Rules
+from coordinator.slots import Slot
+
+
+class Bidder(Protocol):
+    """A home's answer to prices; the home's own planner implements it."""
+
+    def bid(self, prices_micro: Sequence[int], anchor_wh: Sequence[float], rho_micro: int | None = None) -> list[int]:
+        """Return the trade per slot of the horizon, whole Wh, + buys.
+
+        Under a feeder limit all vectors have a second half: prices, anchors and answer of the exchange with the grid.
+
+        Args:
+            rho_micro: Step size that holds the answer to the anchor, micro-units per kWh and W; None is the charter's.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayReady:
+    prices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayBid:
+    round: int
+    roster: str
+    price_hash: str
+    energy_wh: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskPrices:
+    round: int
+    price_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellPrices:
+    to: str
+    round: int
+    prices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The result: the last round's prices and everybody's last bids, horizon-long.
+
+    Args:
+        prices_micro: Of the trades, one per slot.
+        bids_wh: By home, one per slot.
+        feeder_micro: The feeder's price per slot; empty without a feeder limit.
+        grid_wh: The exchange with the grid that each home wanted per slot; empty without a feeder limit.
+        anchor_wh: Where the own last answer was held to: the own warm start, which nobody else knows.
+    """
+
+    slot: Slot
+    rounds: int
+    converged: bool
+    prices_micro: tuple[int, ...]
+    bids_wh: Mapping[str, tuple[int, ...]]
+    feeder_micro: tuple[int, ...] = ()
+    grid_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    anchor_wh: tuple[float, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def binding_bids_wh(self) -> dict[str, int]:
+        return {home: bid[0] for home, bid in self.bids_wh.items()}
+
+    @property
+    def unmatched_wh(self) -> int:
+        """|sum of the last round's bids| of the binding slot."""
+        return abs(sum(self.binding_bids_wh.values()))
+
+    def carried(self, slot: Slot, opening: Sequence[int]) -> tuple[list[int], list[float]] | None:
+        """Return prices and anchors to begin a later slot's negotiation with, or None when that is too far away.
+
+        Both are shifted. What is new at the horizon's end begins as the same time of day stood at the horizon's front,
+        or, when the horizon is no whole number of days, from the opening prices.
+
+        Args:
+            opening: The home's prices from cold, of trades only or with the feeder's.
+        """
+        n, count = len(self.prices_micro), (slot.key - self.slot.key) // slot.length_s
+        if not 0 < count < n:
+            return None
+        daily = n * slot.length_s % 86_400 == 0
+        prices = [*self.prices_micro[count:], *(self.prices_micro if daily else opening[n - count :])[:count]]
+        if self.feeder_micro:
+            prices += [*self.feeder_micro[count:], *(self.feeder_micro if daily else (0,) * count)[:count]]
+        anchors: list[float] = []
+        for start in range(0, len(self.anchor_wh), n):
+            half = self.anchor_wh[start : start + n]
+            anchors += [*half[count:], *(half if daily else (0.0,) * count)[:count]]
+        return prices, anchors
+
+
+NegotiationEvent = SayReady | SayBid | AskPrices | TellPrices | Finished
+
+
+def finished(
+    *,
+    slot: Slot,
+    rounds: int,
+    converged: bool,
+    prices: Sequence[int],
+    bids_wh: Mapping[str, Sequence[int]],
+    anchor_wh: Sequence[float],
+    rules: Rules,
+) -> Finished:
+    """Return the result from vectors that have a second half under a feeder limit."""
+    n = rules.horizon_slots
+    limited = bool(rules.feeder_limit_w)
+    return Finished(
+        slot=slot,
+        rounds=rounds,
+        converged=converged,
+        prices_micro=tuple(prices[:n]),
+        bids_wh={home: tuple(bid[:n]) for home, bid in bids_wh.items()},
+        feeder_micro=tuple(prices[n:]),
+        grid_wh={home: tuple(bid[n:]) for home, bid in bids_wh.items()} if limited else {},
+        anchor_wh=tuple(anchor_wh),
+    )
