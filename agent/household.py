@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
+import numpy as np
+
 from agent.devices.energy import SlotEnergy
 from agent.devices.reading import HomeReading
 from agent.forecast.forecaster import LEARN_DAYS, LOOK_BACK_DAYS, Forecast, Forecaster
@@ -17,8 +19,8 @@ from agent.forecast.weather import Weather
 from agent.planning.planner import Plan, Planner
 from agent.planning.problem import WEAR_PER_KWH, Battery, HomeProblem
 from agent.planning.shadow import Shadow, no_battery, run_battery
-from agent.planning.surprises import surprises_of
 from agent.planning.tariff import Tariff
+from agent.planning.worth import reach_w
 from agent.savings import Savings, SlotOutcome
 from agent.simulator.wishes import NO_WISHES, Wishes
 from agent.wishes import flexible_of
@@ -52,13 +54,24 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotTarget:
-    """What the slot should come to: net energy from the grid (import minus export) by plan and contracts."""
+    """What the slot should come to by its plan.
+
+    Attributes:
+        net_wh: Through the grid meter, import minus export: contracts and what is planned at the tariff.
+        battery_w: + discharges.
+        traded_wh: Contracts, + bought.
+    """
 
     slot: Slot
     net_wh: float
     battery_w: float
     traded_wh: int
     plan: Plan
+
+    @property
+    def reach_w(self) -> tuple[float, float]:
+        """The lowest and the highest power the battery goes to where the slot comes out otherwise than planned."""
+        return reach_w(self.plan.problem, self.plan.schedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,12 +266,6 @@ class TradingHome:
             connection_max_w=self.facts.connection_max_w,
             wear_per_kwh=self.facts.wear_per_kwh,
             flexible=flexible_of(self.facts.wishes, slot, self._rules.horizon_slots, self.facts.timezone),
-            surprises=surprises_of(
-                forecast.load_band_w[0].tolist(),
-                forecast.pv_band_w[0].tolist(),
-                float(forecast.load_w[0]),
-                float(forecast.pv_w[0]),
-            ),
         )
         self._now.planners[slot.key] = planner
         self._now.forecasts[slot.key] = forecast
@@ -286,6 +293,8 @@ class TradingHome:
 
     def negotiated(self, result: Finished, price_micro: int) -> None:
         self._now.results[result.slot.key] = (result, price_micro)
+        if (planner := self._now.planners.get(result.slot.key)) is not None:
+            planner.expected_wh = _served(planner.expected_wh, result)
         if self._counts(result.slot):
             self.savings.rounds += result.rounds
             self.savings.negotiations += 1
@@ -294,14 +303,12 @@ class TradingHome:
     def gate_closed(self, slot: Slot, net_wh: int, now: datetime) -> None:
         """Fix what the slot should come to, with the trades that are firm."""
         planner = self._now.planners.get(slot.key) or self._make_planner(slot, now)
-        known = self._now.results.get(slot.key)
-        together = known is not None and len(known[0].bids_wh) > 1
-        # Without neighbours the trades hoped for in later slots will not come either.
-        later = [] if together else [0] * (self._rules.horizon_slots - 1)
-        self._aim(slot, planner, net_wh, later)
+        if slot.key not in self._now.results:  # without neighbours the trades hoped for later will not come either
+            planner.expected_wh = [0] * self._rules.horizon_slots
+        self._aim(slot, planner, net_wh)
 
-    def _aim(self, slot: Slot, planner: Planner, traded_wh: int, later: Sequence[int]) -> None:
-        plan = planner.schedule([traded_wh, *later])
+    def _aim(self, slot: Slot, planner: Planner, traded_wh: int) -> None:
+        plan = planner.schedule([traded_wh])
         schedule = plan.schedule
         grid_wh = float(schedule.import_w[0] - schedule.export_w[0]) * slot.hours
         self._now.targets[slot.key] = SlotTarget(
@@ -358,8 +365,7 @@ class TradingHome:
     def target(self, slot: Slot, now: datetime) -> SlotTarget:
         """Return the slot's target; a slot that was not negotiated gets a plan without neighbours."""
         if slot.key not in self._now.targets:
-            planner = self._make_planner(slot, now)
-            self._aim(slot, planner, 0, [0] * (self._rules.horizon_slots - 1))
+            self._aim(slot, self._make_planner(slot, now), 0)
         return self._now.targets[slot.key]
 
     def known_target(self, slot: Slot) -> SlotTarget | None:
@@ -375,3 +381,15 @@ class TradingHome:
     def latest_settled(self, count: int) -> list[Settled]:
         """Return the last settled slots, oldest first."""
         return [self._now.settled[key] for key in sorted(self._now.settled)[-count:]]
+
+
+def _served(wanted_wh: Sequence[int], result: Finished) -> list[int]:
+    """Return what a home would trade per slot of the horizon if all were matched now, up to the Wh of rounding.
+
+    What it bid for later slots and nobody matched it will not get: a plan must not count on it.
+    """
+    bids_wh, own_wh = np.array(list(result.bids_wh.values())), np.array(wanted_wh)
+    bought_wh, sold_wh = np.maximum(bids_wh, 0).sum(axis=0), np.maximum(-bids_wh, 0).sum(axis=0)
+    side_wh = np.maximum(np.where(own_wh > 0, bought_wh, sold_wh), 1)
+    served_wh = np.abs(own_wh) * np.minimum(bought_wh, sold_wh) // side_wh
+    return [int(wh) for wh in np.sign(own_wh) * served_wh]

@@ -110,8 +110,7 @@ class Agent:
             stack.push_async_callback(pool.close)
             devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
             self._steering = Steering(self.config, devices, self.clock, self.charter.rules, self.notice)
-            if (sharing := self._steering.sharing) is not None:
-                sharing.worn_on, sharing.worn_wh = self._memory.worn()
+            self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
                 devices,
                 self.clock,
@@ -212,18 +211,18 @@ class Agent:
         if self._node is not None:
             reading = MeterReading(import_wh=max(energy.net_wh, 0), export_wh=max(-energy.net_wh, 0))
             self._node.metered(energy.slot, reading)
-        if self._steering is not None and self._steering.sharing is not None:
+        if self._steering is not None:
             self._memory.worn_is(self._steering.sharing.worn_on, self._steering.sharing.worn_wh)
 
     def _steer(self, reading: HomeReading) -> None:
         steering, node = self._steering, self._node
-        if steering is None or node is None or (steering.guard is None and steering.sharing is None):
+        if steering is None or node is None or (steering.guard is None and not steering.takes_part):
             return
         now = self.clock.now()
         slot = self._slot()
         target = self.home.target(slot, now)
-        aim = Aim(net_wh=target.net_wh, battery_w=target.battery_w)
-        others = node.desk.neighbours.fresh(now, steering.sharing.life_s) if steering.sharing else []
+        aim = Aim(net_wh=target.net_wh, traded_wh=target.traded_wh, battery_w=target.battery_w, reach_w=target.reach_w)
+        others = node.desk.neighbours.fresh(now, steering.sharing.life_s)
         news = steering.steer(reading, now=now, slot=slot, aim=aim, so_far=self._meter.so_far(now), others=others)
         if news is not None:
             node.deviates(slot, news)

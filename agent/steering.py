@@ -8,7 +8,7 @@ from agent.config import HomeConfig
 from agent.control.controller import NOTHING_SHARED, Follow, Release, Shared, decide, time_left_s
 from agent.control.envelope import Envelope
 from agent.control.guard import Guard, GuardStatus
-from agent.control.headroom import Room, Storage, Worth, room
+from agent.control.headroom import ANYTHING, Room, Storage, room
 from agent.control.ports import NoticeSink
 from agent.control.sharing import Sharing, Situation
 from agent.control.smoothing import SHARE_OF_SLOT, NetLoad
@@ -50,10 +50,8 @@ def owner_storage(config: HomeConfig) -> Storage | None:
     )
 
 
-def owner_sharing(config: HomeConfig, rules: Rules, speed: float) -> Sharing | None:
-    """Return the home's side of shared balancing; None where the charter or the owner does not want it."""
-    if not (rules.balances_together and config.control.share):
-        return None
+def owner_sharing(config: HomeConfig, rules: Rules, speed: float) -> Sharing:
+    """Return the home's side of shared balancing."""
     envelope, limit_wh = owner_envelope(config), config.control.share_wh_per_day
     return Sharing(
         rules=rules,
@@ -70,13 +68,15 @@ class Aim:
 
     Attributes:
         net_wh: Net energy wanted from the grid in the whole slot, plan and contracts together.
+        traded_wh: The contracts in it, + bought.
         battery_w: The battery's power in the plan, + discharges.
-        worth: What stored energy is worth; None lets the battery share whatever it is worth.
+        reach_w: The lowest and the highest power that pays where the slot comes out otherwise than planned.
     """
 
     net_wh: float
+    traded_wh: float
     battery_w: float
-    worth: Worth | None = None
+    reach_w: tuple[float, float] = ANYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,8 @@ class Steering:
     """The battery of one home; a home without one, or without a device that can be commanded, has nothing to steer.
 
     Attributes:
-        sharing: The home's side of shared balancing, also without a battery; None where it takes no part.
+        sharing: The home's side of shared balancing, also without a battery.
+        takes_part: Whether charter and owner want it; else the home lives as if it had no neighbours.
         shared: What it comes to now; None where it takes no part.
 
     Args:
@@ -105,7 +106,8 @@ class Steering:
     ) -> None:
         self.guard: Guard | None = None
         self.sharing = owner_sharing(config, rules, clock.speed)
-        self.shared: Shared | None = None if self.sharing is None else NOTHING_SHARED
+        self.takes_part = rules.balances_together and config.control.share
+        self.shared: Shared | None = NOTHING_SHARED if self.takes_part else None
         self._zone = config.home.zone
         self._storage = owner_storage(config)
         self._envelope = owner_envelope(config)
@@ -137,13 +139,11 @@ class Steering:
             so_far: What the meter counted in the slot until now, import and export [Wh]; None when not known.
             others: The neighbours' fresh deviations.
         """
-        seen, news = self._see(reading), None
-        if self.sharing is not None:
-            self.shared = NOTHING_SHARED
-            if seen is not None and reading.quality == "valid" and slot.start_at <= now < slot.end_at:
-                home = self._situation(seen, reading.soc_pct, now, slot, aim)
-                self.shared = self.sharing.step(now, slot, home, others)
-                news = self.sharing.news
+        seen, shared, news = self._see(reading), NOTHING_SHARED, None
+        if seen is not None and reading.quality == "valid" and slot.start_at <= now < slot.end_at:
+            home = self._situation(seen, reading.soc_pct, now, slot, aim)
+            shared = self.sharing.step(now, slot, home, others if self.takes_part else ())
+            news = self.sharing.news
         if self.guard is not None and self._envelope is not None:
             decision = decide(
                 reading,
@@ -156,9 +156,12 @@ class Steering:
                 last_target_w=self._last_target_w,
                 deadband_w=self._deadband_w,
                 net_load_w=None if seen is None else seen.smooth_net_load_w,
-                shared=self.shared or NOTHING_SHARED,
+                shared=shared,
             )
             self._perform(self.guard, decision)
+        if not self.takes_part:
+            return None
+        self.shared = shared
         return news
 
     def _perform(self, guard: Guard, decision: Follow | Release) -> None:
@@ -183,12 +186,15 @@ class Steering:
 
     def _situation(self, seen: _Seen, soc_pct: float | None, now: datetime, slot: Slot, aim: Aim) -> Situation:
         """Return the home as its neighbours share it."""
-        pace_w, day = aim.net_wh / slot.hours, now.astimezone(self._zone).date()
-        can = self._room(soc_pct, slot, now, aim)
-        if can is None:
-            return Situation(net_w=seen.grid_w, smooth_w=seen.smooth_grid_w, planned_w=pace_w, room=None, day=day)
-        planned_w = pace_w + aim.battery_w
-        return Situation(net_w=seen.net_load_w, smooth_w=seen.smooth_net_load_w, planned_w=planned_w, room=can, day=day)
+        can, pace_w = self._room(soc_pct, slot, now, aim), aim.net_wh / slot.hours
+        return Situation(
+            net_w=seen.grid_w if can is None else seen.net_load_w,
+            smooth_w=seen.smooth_grid_w if can is None else seen.smooth_net_load_w,
+            planned_w=pace_w if can is None else pace_w + aim.battery_w,
+            grid_w=pace_w - aim.traded_wh / slot.hours,
+            room=can,
+            day=now.astimezone(self._zone).date(),
+        )
 
     def _room(self, soc_pct: float | None, slot: Slot, now: datetime, aim: Aim) -> Room | None:
         """Return what the battery can do; None while it does not follow, because then it is a load like any other."""
@@ -203,5 +209,5 @@ class Steering:
             soc_pct,
             planned_w=aim.battery_w,
             left_s=time_left_s(slot, now),
-            worth=aim.worth,
+            reach_w=aim.reach_w,
         )

@@ -1,8 +1,9 @@
-"""Shared balancing within the slot: the neighbourhood's deviation, and a battery's share of it. Pure.
+"""Shared balancing within the slot: what the neighbourhood exchanges with the grid, and a battery's share of it. Pure.
 
-Forecasts err, and the errors of neighbours partly cancel. Every home says how far its net load is from its plan before
-its battery reacts. So no battery's answer comes back as somebody's deviation: nothing is fed back over the network, and
-delay or loss can make a share late or wrong, but never make it swing.
+Forecasts err, and the errors of neighbours partly cancel, as plans do. Every home says what it would exchange with the
+grid beyond its contracts, before its battery reacts; contracts sum to zero. So no battery's answer comes back in
+somebody's number: nothing is fed back over the network, and delay or loss can make a share late or wrong, but never
+make it swing.
 
 Only sums over the homes are needed, of three numbers each: a later masked mode can hide the single ones.
 """
@@ -19,15 +20,15 @@ from coordinator.slots import Slot
 
 
 def share_w(total_w: float, own_headroom_w: float, total_headroom_w: float) -> float:
-    """Return what the own battery contributes to the neighbourhood's deviation, by headroom [W].
+    """Return what the own battery contributes against the neighbourhood's exchange, by headroom [W].
 
     Args:
-        total_w: Sum of all deviations, + short: the neighbourhood uses more than planned.
+        total_w: Sum of all exchanges, + imports.
         own_headroom_w: How much more than planned the own battery can give (total_w > 0) or take (total_w < 0), >= 0.
         total_headroom_w: Sum of all such headrooms, the own one included, >= 0.
 
     Returns:
-        + gives, - takes; never more than the own headroom, nor more than the whole deviation.
+        + gives, - takes; never more than the own headroom, nor more than the whole exchange.
     """
     if own_headroom_w <= 0:
         return 0.0
@@ -40,7 +41,7 @@ class Numbers:
     """What a home says of the running slot, or the sum of what several say.
 
     Attributes:
-        power_w: How far the net load is from its plan, + short.
+        power_w: Exchange with the grid beyond the contracts if the battery does as planned, + imports.
         give_w: How much more than planned the battery could give over the rest of the slot, >= 0.
         take_w: How much more than planned it could take, >= 0.
     """
@@ -50,7 +51,7 @@ class Numbers:
     take_w: float = 0.0
 
     def headroom_w(self, total_w: float) -> float:
-        """Return the headroom in the direction that answers a deviation of `total_w`."""
+        """Return the headroom in the direction that answers an exchange of `total_w`."""
         return self.give_w if total_w > 0 else self.take_w
 
     def weighted(self, weight: float) -> "Numbers":

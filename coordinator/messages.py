@@ -60,12 +60,14 @@ class Ready(Message):
 
 
 class Bid(Message):
-    """My answer to the prices with hash `price_hash`: what I would trade in each slot of the horizon, Wh, + buys."""
+    """My answer to the prices with hash `price_hash`: what I would trade in each slot of the horizon, Wh, + buys.
+
+    The hash is of the prices and the step size, under a feeder limit the exchange with the grid follows the trades.
+    """
 
     kind: Literal["bid"] = "bid"
     slot: SlotKey
     round: Annotated[int, Field(ge=1, le=1000)]
-    roster: Hash
     price_hash: Hash
     energy_wh: Annotated[tuple[EnergyWh, ...], Field(min_length=1, max_length=576)]
 
@@ -80,12 +82,13 @@ class PriceRequest(Message):
 
 
 class Prices(Message):
-    """The price vector of a round, for a neighbour who asked."""
+    """The price vector and step size of a round, for a neighbour who asked, or for all when nobody agrees."""
 
     kind: Literal["prices"] = "prices"
     slot: SlotKey
     round: Annotated[int, Field(ge=1, le=1000)]
     prices: Vector
+    rho_micro: Annotated[int, Field(ge=1, le=PRICE_MAX_MICRO)]
 
 
 class Offer(Message):
@@ -180,8 +183,8 @@ class Residual(Message):
 
 
 class Deviation(Message):
-    """Now, in the running slot: how far my net load is from its plan before my battery reacts (+ short), and how much
-    more than planned my battery could give and take over the rest of it."""
+    """Now, in the running slot: what I would exchange with the grid beyond my contracts before my battery reacts
+    (+ imports), and how much more than planned my battery could give and take over the rest of it."""
 
     kind: Literal["deviation"] = "deviation"
     slot: SlotKey

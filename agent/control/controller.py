@@ -31,10 +31,10 @@ Decision = Follow | Release
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """The neighbours' part in the running slot; nothing by default.
+    """What the home and its neighbours make of the running slot beyond the plan; nothing by default.
 
     Attributes:
-        left_w: Power of the own deviation that is left to the grid meter now, + imports more than planned.
+        left_w: What the grid meter is to show now beyond the plan, + imports more.
         left_wh: Its energy in the slot so far.
         given_w: What the battery gives (+) or takes (-) for the neighbours, on top of what it would do alone.
         homes: How many neighbours count now.
@@ -73,7 +73,7 @@ def decide(
         gate: Which directions were open until now; None is all.
         last_target_w: The target in force, kept while the new one differs by less than `deadband_w`.
         net_load_w: Load minus sun to reckon with, for example smoothed; default: as read now.
-        shared: What the neighbours' batteries do for this home and its battery for them.
+        shared: How the slot is to come out otherwise than planned.
     """
     if reading.quality != "valid" or reading.load_w is None or reading.pv_w is None:
         return Release(reason=f"no fresh value of {', '.join(reading.missing) or 'the home'}")

@@ -1,5 +1,6 @@
 """What a battery could do over the rest of a slot. Pure."""
 
+import math
 from dataclasses import dataclass
 
 from agent.control.envelope import Envelope, Gate
@@ -14,27 +15,8 @@ class Storage:
     efficiency_discharge: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worth:
-    """What energy is worth to the home now, per kWh.
-
-    Attributes:
-        stored_per_kwh: Energy in the battery, by the home's own plan.
-        wear_per_kwh: Of a kWh that goes in and comes out again; half of it counts on each way, as in the plan.
-    """
-
-    import_per_kwh: float
-    export_per_kwh: float
-    stored_per_kwh: float
-    wear_per_kwh: float
-
-    def gives(self, storage: Storage) -> bool:
-        """Return whether what a discharge saves at the grid is worth more than what it takes out."""
-        return self.stored_per_kwh / storage.efficiency_discharge + self.wear_per_kwh / 2 <= self.import_per_kwh
-
-    def takes(self, storage: Storage) -> bool:
-        """Return whether what a charge puts in is worth more than the grid would pay for it."""
-        return self.export_per_kwh <= self.stored_per_kwh * storage.efficiency_charge - self.wear_per_kwh / 2
+ANYTHING = (-math.inf, math.inf)
+"""Any power pays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,22 +62,22 @@ def room(
     *,
     planned_w: float,
     left_s: float,
-    worth: Worth | None = None,
+    reach_w: tuple[float, float] = ANYTHING,
 ) -> Room:
-    """Return what the battery can do until the slot ends: by power, by energy between reserve and maximum, by worth.
+    """Return what the battery can do until the slot ends: by power, energy and what pays.
 
     Args:
         planned_w: Battery power of the plan, + discharges.
         left_s: Seconds over which its energy is to be spread, > 0.
-        worth: Forbids giving or taking more than planned where that loses; None asks nothing.
+        reach_w: The lowest and the highest power that pays; the plan lies between them.
     """
     wh_per_pct, left_h = storage.capacity_wh / 100, left_s / 3600
     above_wh = max(0.0, soc_pct - envelope.reserve_pct) * wh_per_pct * storage.efficiency_discharge
     below_wh = max(0.0, envelope.max_pct - soc_pct) * wh_per_pct / storage.efficiency_charge
     most_w = min(envelope.clamp(envelope.discharge_w, gate), above_wh / left_h)
     least_w = max(envelope.clamp(-envelope.charge_w, gate), -below_wh / left_h)
-    if worth is not None and not worth.gives(storage):
-        most_w = min(most_w, planned_w)
-    if worth is not None and not worth.takes(storage):
-        least_w = max(least_w, planned_w)
-    return Room(least_w=least_w, most_w=most_w, planned_w=planned_w)
+    return Room(
+        least_w=min(max(least_w, reach_w[0]), most_w),
+        most_w=max(min(most_w, reach_w[1]), least_w),
+        planned_w=planned_w,
+    )

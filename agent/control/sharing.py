@@ -1,10 +1,10 @@
-"""One home's side of shared balancing: what it tells of its slot, and what its battery does for the neighbours. Pure.
+"""One home's side of shared balancing: what it tells of its slot, and what its battery does within it. Pure.
 
-Told is how far the net load is from its plan before the battery reacts, so that the *energy* told comes out right at
-the slot's end. The battery then no longer makes up the own deviation alone but does its share of the neighbourhood's;
-the rest of the own deviation is left to the own meter, and settled with the neighbours in the residual round:
-`meter = plan + own deviation - share`. What was left to the meter is never asked back: a message that is lost or late
-costs the energy of its few seconds, and cannot make the battery swing.
+Told is what the home would exchange with the grid beyond its contracts if its battery did as planned, so that the
+*energy* told comes out right at the slot's end. The battery does its share of the neighbourhood's sum, without
+neighbours of its own, as far as that pays; the rest is left to the own meter, and settled with the neighbours in the
+residual round: `meter = contracts + exchange - share`. What was left to the meter is never asked back: a message that
+is lost or late costs the energy of its few seconds, and cannot make the battery swing.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,6 @@ from coordinator.balancing import FADING_SHARE, Numbers, share_w, together
 from coordinator.charter import Rules
 from coordinator.slots import Slot
 
-HEADROOM_SHARE = 0.8
-"""Of its headroom a battery offers this share; the rest stays for the own home."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -29,6 +26,7 @@ class Situation:
         net_w: Load minus sun; of a battery that is not steered, its power counts as load.
         smooth_w: The same, smoothed.
         planned_w: The same, as planned for the slot.
+        grid_w: What the plan exchanges with the grid beyond the contracts, + imports.
         room: What the battery could do; None when there is none to steer.
         day: The owner's local day.
     """
@@ -36,13 +34,16 @@ class Situation:
     net_w: float
     smooth_w: float
     planned_w: float
+    grid_w: float
     room: Room | None
     day: date
 
-    @property
-    def deviation_w(self) -> float:
-        """How far the home is from its plan, + short, with what its battery cannot do of the plan."""
-        return self.net_w - self.planned_w + self.lacking_w
+    def beyond_w(self, net_w: float) -> float:
+        """Return what is exchanged beyond the contracts at this net load, before the battery reacts: + imports.
+
+        What the battery cannot do of its plan is in it.
+        """
+        return net_w - self.planned_w + self.grid_w + self.lacking_w
 
     @property
     def lacking_w(self) -> float:
@@ -55,9 +56,9 @@ class _Slot:
 
     slot: Slot
     untold_wh: float = 0.0
-    """Deviation minus what was told of it."""
+    """What was to be told minus what was told of it."""
     left_wh: float = 0.0
-    """Left to the own meter."""
+    """Left to the own meter, beyond the plan."""
     moved_wh: float = 0.0
     """What the battery moved, in either direction, otherwise than it would have for the own home."""
     told_at: datetime | None = None
@@ -69,9 +70,9 @@ class _Step:
     """What holds until the next step."""
 
     at: datetime
-    deviation_w: float = 0.0
+    beyond_w: float = 0.0
     left_w: float = 0.0
-    moved_w: float = 0.0
+    given_w: float = 0.0
     extra_w: float = 0.0
 
 
@@ -115,13 +116,13 @@ class Sharing:
         left_w, alone_w, does_w = 0.0, 0.0, 0.0
         if home.room is not None:
             alone_w = home.room.within(here.told.power_w)
-            left_w = self._left_w(at, here, home.room, others, left_s) if others else self._ramped(at, 0.0)
-            does_w = home.room.within(here.told.power_w - left_w)
+            does_w = self._does_w(at, here, home.room, others, left_s)
+            left_w = here.told.power_w - home.grid_w - does_w
         self._last = _Step(
             at=at,
-            deviation_w=home.deviation_w,
+            beyond_w=home.beyond_w(home.net_w),
             left_w=left_w,
-            moved_w=abs(does_w - alone_w),
+            given_w=does_w - alone_w,
             extra_w=max(0.0, abs(does_w) - abs(alone_w)),
         )
         return Shared(left_w=left_w, left_wh=here.left_wh, given_w=does_w - alone_w, homes=len(others))
@@ -133,21 +134,21 @@ class Sharing:
             self.worn_on, self.worn_wh = home.day, 0.0
         if here is None or here.slot != slot:
             here = self._slot = _Slot(slot=slot)
-            last = None if last is None else _Step(at=max(last.at, slot.start_at), deviation_w=home.deviation_w)
+            last = None if last is None else _Step(at=max(last.at, slot.start_at), beyond_w=home.beyond_w(home.net_w))
         if last is None or not 0 < (passed_s := (at - last.at).total_seconds()) <= self.life_s:
             return here
         hours = passed_s / 3600
-        mean_w = (last.deviation_w + home.deviation_w) / 2
+        mean_w = (last.beyond_w + home.beyond_w(home.net_w)) / 2
         here.untold_wh += (mean_w - here.told.power_w) * hours
         here.left_wh += last.left_w * hours
-        here.moved_wh += last.moved_w * hours
+        here.moved_wh += abs(last.given_w) * hours
         self.worn_wh += last.extra_w * hours
         return here
 
     def _numbers(self, here: _Slot, home: Situation, left_s: float) -> Numbers:
         """Return what to tell: whole watts, within the charter's limit."""
         limit_w = self.rules.deviation_limit_w
-        power_w = home.smooth_w - home.planned_w + home.lacking_w + here.untold_wh * 3600 / left_s
+        power_w = home.beyond_w(home.smooth_w) + here.untold_wh * 3600 / left_s
         power_w = min(max(power_w, -limit_w), limit_w)
         if home.room is None:
             return Numbers(power_w=round(power_w))
@@ -156,7 +157,7 @@ class Sharing:
 
         def offered_w(headroom_w: float, own_w: float) -> int:
             caps_w = min(own_w + word_w, abs(own_w) + extra_w, limit_w)
-            return int(max(0.0, min(HEADROOM_SHARE * headroom_w, caps_w)))
+            return int(max(0.0, min(headroom_w, caps_w)))
 
         return Numbers(
             power_w=round(power_w),
@@ -173,20 +174,17 @@ class Sharing:
         extra_wh = max(0.0, self.wear_limit_wh - self.worn_wh)
         return word_wh * 3600 / left_s, extra_wh * 3600 / left_s
 
-    def _left_w(self, at: datetime, here: _Slot, room: Room, others: Sequence[Numbers], left_s: float) -> float:
-        """Return what of the own deviation is left to the own meter: all but the battery's share."""
-        told = here.told
+    def _does_w(self, at: datetime, here: _Slot, room: Room, others: Sequence[Numbers], left_s: float) -> float:
+        """Return what the battery does on top of its plan: its share of all; without neighbours the home's own."""
+        told, wanted_w = here.told, 0.0
         alone_w = room.within(told.power_w)
-        everybody = together([told, *others])
-        total_w = everybody.power_w
-        headroom_w = everybody.headroom_w(total_w)
-        does_w = share_w(total_w, told.headroom_w(total_w), headroom_w)
-        if abs(total_w) > headroom_w and alone_w * total_w > 0:
-            # More than all can cover: then the part kept back covers the own home, as without neighbours.
-            does_w = max(does_w, min(alone_w, total_w)) if total_w > 0 else min(does_w, max(alone_w, total_w))
-        left_w = self._ramped(at, told.power_w - self._capped(does_w, alone_w, here, left_s))
+        if others:
+            everybody = together([told, *others])
+            total_w = everybody.power_w
+            share = share_w(total_w, told.headroom_w(total_w), everybody.headroom_w(total_w))
+            wanted_w = self._capped(share, alone_w, here, left_s) - alone_w
         # A cap is stronger than the ramp.
-        return told.power_w - self._capped(told.power_w - left_w, alone_w, here, left_s)
+        return room.within(self._capped(alone_w + self._ramped(at, wanted_w), alone_w, here, left_s))
 
     def _capped(self, does_w: float, alone_w: float, here: _Slot, left_s: float) -> float:
         word_w, extra_w = self._caps_w(here, left_s)
@@ -195,7 +193,7 @@ class Sharing:
         return min(max(does_w, alone_w - word_w), alone_w + word_w)
 
     def _ramped(self, at: datetime, wanted_w: float) -> float:
-        """Return what is left to the meter now: a home that comes or goes moves no battery by a step."""
-        last_w, last_at = (0.0, at) if self._last is None else (self._last.left_w, self._last.at)
+        """Return what the battery does for the neighbours now: a home that comes or goes moves it by no step."""
+        last_w, last_at = (0.0, at) if self._last is None else (self._last.given_w, self._last.at)
         most_w = self.range_w / (FADING_SHARE * self.life_s) * max(0.0, (at - last_at).total_seconds())
         return min(max(wanted_w, last_w - most_w), last_w + most_w)

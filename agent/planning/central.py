@@ -1,7 +1,6 @@
 """The optimum of one optimiser with everybody's data: a ceiling to compare with, never a part of a home."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from agent.planning.program import Program, build
 def central_optimum(problems: Sequence[HomeProblem], *, feeder_limit_w: float = float("inf")) -> float:
     """Return the least total cost, in currency, of homes whose trades sum to zero in every slot.
 
-    The cost of each home is that of `HomeModel.cost`, without tie-breaks and without surprises. A linear program,
+    The cost of each home is that of `HomeModel.cost`, without tie-breaks. A linear program,
     solved with HiGHS; on an island the cost of unserved load bends, and PIQP solves it.
 
     Args:
@@ -31,7 +30,7 @@ def central_optimum(problems: Sequence[HomeProblem], *, feeder_limit_w: float = 
     if len({p.island is None for p in problems}) != 1:
         raise ValueError("an island holds all of the homes or none")
     feeder = np.isfinite(feeder_limit_w) and problems[0].island is None
-    programs = [build(replace(p, surprises=()), fixed=False, feeder=bool(feeder)) for p in problems]
+    programs = [build(p, fixed=False, feeder=bool(feeder)) for p in problems]
     traded = sparse.hstack([program.trade for program in programs])
     traded_kw = sum((program.trade_kw for program in programs), np.zeros(programs[0].slots))
     a: Any = sparse.vstack([sparse.block_diag([p.a for p in programs]), traded], format="csc")

@@ -18,7 +18,7 @@ from agent.planning.problem import Floats
 Matrix = sparse.csc_matrix
 """Of this type and no other, because the solver takes no other without a copy."""
 Slots = range | tuple[int, ...]
-"""Which slots a block of columns or rows has an entry for, rising. The cases of a surprise count as slots 0, 1, ..."""
+"""Which slots a block of columns or rows has an entry for, rising."""
 Block = tuple[str, Slots]
 """Columns of one name."""
 
@@ -28,14 +28,12 @@ class Term:
     """What multiple of a block's column stands in a row.
 
     Args:
-        at: Of which slot: the row's own, the one before it, or slot 0 for every row. "all" puts the column
-            of every slot into one row, each times its share.
+        at: Of which slot: the row's own, or the one before it.
     """
 
     column: str
     factor: float = 1.0
-    at: Literal["own", "before", "first", "all"] = "own"
-    shares: tuple[float, ...] = ()
+    at: Literal["own", "before"] = "own"
 
 
 Row = tuple[Slots, tuple[Term, ...]]
@@ -66,13 +64,6 @@ def _starts(blocks: Sequence[Slots]) -> list[int]:
 
 def _entries(rows: Slots, columns: Slots, term: Term) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
     """Return the entries of one term: rows and columns within their blocks, and the factors."""
-    if term.at == "all":
-        count = len(columns)
-        return np.zeros(count, np.intp), np.arange(count), term.factor * np.array(term.shares)
-    if term.at == "first":
-        if columns[0] != 0:
-            return np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0)
-        return np.arange(len(rows)), np.zeros(len(rows), np.intp), np.full(len(rows), term.factor)
     wanted, there = np.array(rows) - (term.at == "before"), np.array(columns)
     found = np.flatnonzero(np.isin(wanted, there))
     return found, np.searchsorted(there, wanted[found]), np.full(found.size, term.factor)
@@ -121,14 +112,12 @@ class _Rows:
         self._index: list[NDArray[np.intp]] = []
         self._factor: list[Floats] = []
 
-    def add(
-        self, slots: Slots, terms: Sequence[Term], low: Floats, high: Floats, *, trade: float, of_first: bool
-    ) -> None:
+    def add(self, slots: Slots, terms: Sequence[Term], low: Floats, high: Floats, *, trade: float) -> None:
         count = len(slots)
         self.rows.append((slots, tuple(terms)))
         self._low.append(low)
         self._high.append(high)
-        self._index.append(np.zeros(count, np.intp) if of_first else np.array(slots, np.intp))
+        self._index.append(np.array(slots, np.intp))
         self._factor.append(np.full(count, trade))
 
     def sides(self) -> Sides:
@@ -175,11 +164,9 @@ class Draft:
         for parts, value in given:
             parts.append(value if isinstance(value, np.ndarray) else np.full(len(slots), value))
 
-    def equals(
-        self, slots: Slots, terms: Sequence[Term], value: Floats, *, trade: float = 0.0, of_first: bool = False
-    ) -> None:
-        """Add rows terms = value + trade * (the fixed trade of the row's slot, or of the first slot)."""
-        self.equal.add(slots, terms, value, value, trade=trade, of_first=of_first)
+    def equals(self, slots: Slots, terms: Sequence[Term], value: Floats, *, trade: float = 0.0) -> None:
+        """Add rows terms = value + trade * (the fixed trade of the row's slot)."""
+        self.equal.add(slots, terms, value, value, trade=trade)
 
     def lies_between(
         self,
@@ -189,8 +176,7 @@ class Draft:
         high: Floats | None = None,
         *,
         trade: float = 0.0,
-        of_first: bool = False,
     ) -> None:
         """Add rows low <= terms <= high, both moved by trade * (the fixed trade); no `high` means no upper limit."""
         top = np.full(len(slots), np.inf) if high is None else high
-        self.between.add(slots, terms, low, top, trade=trade, of_first=of_first)
+        self.between.add(slots, terms, low, top, trade=trade)

@@ -49,8 +49,7 @@ class Schedule:
     Args:
         battery: What the home's battery does; nothing where there is none.
         flexible: What the other flexible things do, in the order of the problem.
-        import_w: From the grid at the tariff, >= 0. With surprises the first slot's are means over the cases, so that
-            import and export may both be positive.
+        import_w: From the grid at the tariff, >= 0.
         export_w: Into the grid at the tariff, >= 0.
         trade_w: + bought from neighbours, - sold.
         short_w: The part of the trade that the home could only serve by reselling grid energy, or on an island not at
@@ -60,6 +59,8 @@ class Schedule:
         critical_unserved_w: The critical part of it.
         cost: Tariff cost of import minus export, plus wear, unserved load and wishes that give way, minus the value of
             the energy left at the end, in currency. What is paid for trades is not in it.
+        stored_per_kwh: By how much the cost falls per kWh more in the home's battery at the first slot's end; 0
+            without a battery.
         solved: False when the solver gave up; the schedule then leaves everything idle.
     """
 
@@ -73,6 +74,7 @@ class Schedule:
     unserved_w: Floats
     critical_unserved_w: Floats
     cost: float
+    stored_per_kwh: float
     solved: bool
 
     @property
@@ -266,9 +268,6 @@ class HomeModel:
             curtailed_w = curtailed_w + np.clip(-left_w, 0.0, p.pv_w - curtailed_w)
             grid_w = np.zeros(n)
         import_w, export_w = np.maximum(grid_w, 0.0), np.maximum(-grid_w, 0.0)
-        if solver is not None and "import of case" in solver.program.names:
-            import_w[0] = max(self._mean_import_w(solver), import_w[0])
-            export_w[0] = import_w[0] - grid_w[0]
         schedule = Schedule(
             battery=flows[0] if p.battery is not None else _nothing("battery", n),
             flexible=flows[1:] if p.battery is not None else flows,
@@ -280,14 +279,15 @@ class HomeModel:
             unserved_w=unserved_w,
             critical_unserved_w=np.minimum(power_w("shed critical"), unserved_w),
             cost=0.0,
+            stored_per_kwh=self._stored_per_kwh(solver),
             solved=solver is not None,
         )
         return replace(schedule, cost=self.cost(schedule, feeder_per_kwh))
 
-    def _mean_import_w(self, solver: Solver) -> float:
-        """Return what the first slot imports on average: in some cases it imports, in others it exports."""
-        shares = np.array([share for share, _ in self.problem.surprises])
-        return 1000 * float(shares @ solver.x[solver.program.span("import of case")])
+    def _stored_per_kwh(self, solver: Solver | None) -> float:
+        if solver is None or self.problem.battery is None:
+            return 0.0
+        return float(solver.y[min(1, self.problem.slots - 1)])  # of what the battery holds when the second slot begins
 
     def _flow(self, storage: Storage, solver: Solver | None) -> Flow:
         n, there = self.problem.slots, storage.slots

@@ -54,6 +54,10 @@ class Plan:
 class Planner:
     """One negotiation's view of one home: built anew for every slot that is negotiated.
 
+    Attributes:
+        expected_wh: Trades of the horizon that checks and plans reckon with in later slots, + buys: the last bids,
+            until somebody knows better.
+
     Args:
         first: The slot under negotiation; the horizon begins with it.
         load_w: Forecast per slot of the horizon, shape (n,).
@@ -62,7 +66,6 @@ class Planner:
         rho_micro: Step size of the charter in micro-units per kWh and W.
         timezone: For the words of the plan.
         terminal_per_kwh: Price of energy left at the end; default: mean of the cheapest quarter of import prices.
-        surprises: What the first slot's net load may differ by (see `HomeProblem`).
         flexible: Cars, loads, tanks and further batteries; their slots count from `first`.
         island: Set while the grid is lost.
 
@@ -84,7 +87,6 @@ class Planner:
         connection_max_w: float = float("inf"),
         wear_per_kwh: float = WEAR_PER_KWH,
         terminal_per_kwh: float | None = None,
-        surprises: tuple[tuple[float, float], ...] = (),
         flexible: tuple[Flexible, ...] = (),
         island: Island | None = None,
     ) -> None:
@@ -105,7 +107,6 @@ class Planner:
             connection_max_w=connection_max_w,
             wear_per_kwh=wear_per_kwh,
             terminal_per_kwh=terminal_per_kwh,
-            surprises=surprises,
             flexible=flexible,
             island=island,
         )
@@ -119,7 +120,7 @@ class Planner:
         self._prices = self.opening_prices()
         self._feeder_micro: list[int] | None = None
         self._grid_anchor_w = np.zeros(load_w.size)
-        self._bids = [0] * load_w.size
+        self.expected_wh = [0] * load_w.size
 
     @property
     def alone(self) -> Schedule:
@@ -168,9 +169,9 @@ class Planner:
         lowest, highest = self._physical_wh()
         self._prices = list(prices_micro[:n])
         self._feeder_micro = None if feeder is None else list(prices_micro[n:])
-        self._bids = [int(e) for e in np.clip(np.rint(trade_w * h), lowest, highest)]
+        self.expected_wh = [int(e) for e in np.clip(np.rint(trade_w * h), lowest, highest)]
         self._grid_anchor_w = anchor_w[n:]
-        return [*self._bids, *([] if feeder is None else (int(e) for e in np.rint(grid_w * h)))]
+        return [*self.expected_wh, *([] if feeder is None else (int(e) for e in np.rint(grid_w * h)))]
 
     def _physical_wh(self) -> tuple[Floats, Floats]:
         """Return the whole Wh per slot between all that the home could sell and all that it could use."""
@@ -207,7 +208,7 @@ class Planner:
         """Return how much of a matched trade of the first slot to offer or accept: all, a half, a quarter, or nothing.
 
         What is kept lies within the own tariff and does not lose against not trading, whether or not the trades that
-        the last bid expects of later slots come about in the better of both cases.
+        are expected of later slots come about in the better of both cases.
 
         Args:
             trade_wh: + buys.
@@ -232,26 +233,26 @@ class Planner:
         return self._tariff.export_micro(self.first) + extra, self._tariff.import_micro(self.first) + extra
 
     def _best_cost(self, trade_wh: int, price_micro: int) -> float:
-        """Return the cost of the horizon with this trade in the first slot, later trades as last bid, or none."""
+        """Return the cost of the horizon with this trade in the first slot, later trades as expected, or none."""
         prices = [price_micro, *self._prices[1:]]
         lonely = np.zeros(self.problem.slots)
         lonely[0] = trade_wh
-        expected = np.array([trade_wh, *self._bids[1:]], dtype=float)
+        expected = np.array([trade_wh, *self.expected_wh[1:]], dtype=float)
         return min(self._cost(trades, prices, self._feeder_micro) for trades in (lonely, expected))
 
     def schedule(self, committed_wh: Sequence[int], prices_micro: Sequence[int] | None = None) -> Plan:
         """Return the plan of the horizon with the trades that are bound.
 
         Args:
-            committed_wh: Contracted net energy of the first slots, + bought. Later slots count with the trades last
-                bid, unless these need energy that the contracts leave no room for.
+            committed_wh: Contracted net energy of the first slots, + bought. Later slots count with the trades
+                expected, unless these need energy that the contracts leave no room for.
             prices_micro: Prices to show; default: those of the last bid.
         """
         rest = self.problem.slots - len(committed_wh)
         prices = np.array(self._prices if prices_micro is None else prices_micro) / MICRO
         h, feeder = self.problem.slot_h, self._feeder(self._feeder_micro)
         rho = 0.0 if feeder is None else self._rho
-        expected_w = np.array([*committed_wh, *self._bids[len(committed_wh) :]]) / h
+        expected_w = np.array([*committed_wh, *self.expected_wh[len(committed_wh) :]]) / h
         schedule = self._model.with_trades(expected_w, feeder, rho)
         if not schedule.deliverable:
             schedule = self._model.with_trades(np.array([*committed_wh, *([0] * rest)]) / h, feeder, rho)

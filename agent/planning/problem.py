@@ -171,8 +171,6 @@ class HomeProblem:
             plans; its battery then never makes matters worse.
         wear_per_kwh: Wear of the battery per kWh through it: half is counted on the way in, half on the way out.
         terminal_per_kwh: Price at which energy left at the end counts, before discharge losses.
-        surprises: What the first slot's net load may differ by from its forecast: (probability, W) pairs, + uses more.
-            Their mean counts as 0. Empty plans as if the forecast were true; on an island they are left out.
         flexible: What else can wait or give back. `load_w` does not contain it.
         island: Set while the grid is lost; prices of the grid and its connection limit do not count then, except that
             the limit still bounds what goes through the connection to neighbours.
@@ -191,7 +189,6 @@ class HomeProblem:
     connection_max_w: float = float("inf")
     wear_per_kwh: float = WEAR_PER_KWH
     terminal_per_kwh: float = 0.0
-    surprises: tuple[tuple[float, float], ...] = ()
     flexible: tuple[Flexible, ...] = ()
     island: Island | None = None
 
@@ -203,11 +200,6 @@ class HomeProblem:
             raise ValueError("load, pv, prices and stored energy must be finite numbers")
         if (self.export_per_kwh > self.import_per_kwh).any():
             raise ValueError("an export price above the import price lets a home earn by doing nothing: not planned")
-        if self.surprises:
-            total = sum(share for share, _ in self.surprises)
-            mean_w = sum(share * watts for share, watts in self.surprises) / total
-            centred = tuple((share / total, watts - mean_w) for share, watts in self.surprises)
-            object.__setattr__(self, "surprises", centred)
         if len({"battery", *(thing.name for thing in self.flexible)}) != len(self.flexible) + 1:
             raise ValueError("two flexible things of a home share one name, or one is called battery")
         if self.island is not None and self.island.critical_w.shape != self.load_w.shape:

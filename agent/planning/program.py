@@ -25,7 +25,6 @@ import numpy as np
 
 from agent.planning.draft import Block, Draft, Matrix, Row, Sides, Slots, Term, matrix_of, transposed
 from agent.planning.problem import Floats, HomeProblem, Storage, power_limits_w
-from agent.planning.surprises import add_cases
 
 TIE_BREAK_PER_KWH = 2e-4
 """Cost of charging in the first slot or discharging in the last one; falls to nothing at the other end.
@@ -49,7 +48,7 @@ class Program:
     Args:
         tie_break: The part of `cost` that only decides between equal plans.
         constant: What the cost has beyond cost.x, in currency.
-        a_rows: The rows of A by blocks.
+        a_rows: The rows of A by blocks; those of the first storage, the home's battery if it has one, come first.
         g_rows: The rows of G by blocks.
         equal: Right-hand side of A, and how it hangs on a fixed trade.
         between: Right-hand sides of G, likewise.
@@ -153,7 +152,7 @@ def build(problem: HomeProblem, *, fixed: bool, feeder: bool = False) -> Program
         _limit_connection(draft, problem, storages, [*charge, *discharge, *curtailed], curtailable)
     if problem.island is not None:
         return _island(draft, problem, [*charge, *discharge, *curtailed], fixed=fixed)
-    return _on_grid(draft, problem, storages, charge, [*discharge, *curtailed], fixed=fixed)
+    return _on_grid(draft, problem, charge, [*discharge, *curtailed], fixed=fixed)
 
 
 def _add_storage(draft: Draft, problem: HomeProblem, storage: Storage) -> None:
@@ -243,14 +242,13 @@ def _island(draft: Draft, problem: HomeProblem, through: list[Term], *, fixed: b
 def _on_grid(
     draft: Draft,
     problem: HomeProblem,
-    storages: Sequence[Storage],
     charge: list[Term],
     given: list[Term],
     *,
     fixed: bool,
 ) -> Program:
     """Finish a program with a grid. `given`: discharge and curtailment, negative where they add energy."""
-    n, h, every = problem.slots, problem.slot_h, range(problem.slots)
+    h, every = problem.slot_h, range(problem.slots)
     load_kw, pv_kw = problem.load_w / 1000, problem.pv_w / 1000
     if fixed:
         draft.column("short", every, cost=2 * h * dearest_per_kwh(problem))
@@ -265,18 +263,10 @@ def _on_grid(
         draft.lies_between(every, [*bought, *_negative(given)], -pv_kw - load_kw)
         grid, grid_kw, sign = [Term("own"), *given], -pv_kw, 0.0
         trade = ((every, tuple(bought)),)
-    first = 1 if problem.surprises else 0
-    certain = range(first, n)
-    spread = (problem.import_per_kwh - problem.export_per_kwh)[first:]
-    if certain:
-        tie = h * np.maximum(SPREAD_MIN_PER_KWH - spread, 0.0)
-        draft.column("export", certain, cost=h * spread, tie=tie)
-        draft.lies_between(certain, [*grid, Term("export")], -grid_kw[first:], trade=-sign)
-    price = h * problem.import_per_kwh
-    if problem.surprises:  # all of the first slot's grid counts as exported; the cases pay for what they import
-        price[0] = h * problem.export_per_kwh[0]
-        battery = storages[0] if problem.battery is not None else None
-        add_cases(draft, problem, battery, grid, float(grid_kw[0]), trade=sign)
+    spread = problem.import_per_kwh - problem.export_per_kwh
+    tie = h * np.maximum(SPREAD_MIN_PER_KWH - spread, 0.0)
+    draft.column("export", every, cost=h * spread, tie=tie)
+    draft.lies_between(every, [*grid, Term("export")], -grid_kw, trade=-sign)
     return _finished(
         draft,
         problem,
@@ -284,7 +274,7 @@ def _on_grid(
         trade_kw=load_kw,
         grid=((every, tuple(grid)),),
         grid_kw=grid_kw,
-        price=price,
+        price=h * problem.import_per_kwh,
     )
 
 

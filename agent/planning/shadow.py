@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from agent.planning.home_model import HomeModel
 from agent.planning.problem import Battery, HomeProblem
+from agent.planning.worth import reach_w
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def run_battery(battery: Battery, stored_wh: float, wanted_wh: float, hours: flo
 
 
 class Shadow:
-    """The home as if it had no neighbours (strategy `alone`): own plan, and a battery that keeps to it.
+    """The home as if it had no neighbours (strategy `alone`): own plan, own battery, and the live rule within the slot.
 
     Args:
         stored_wh: Energy in the shadow's battery; the only state, kept by the caller between starts.
@@ -63,15 +64,16 @@ class Shadow:
         """Live through the first slot of `problem`.
 
         The home plans alone with the forecasts of `problem` (its stored energy is replaced by the shadow's own). Then
-        the metered load and sun arrive; the battery holds the planned grid exchange as far as its limits allow, and
-        the grid takes the rest.
+        the metered load and sun arrive; the battery keeps the home from the grid as far as that pays and its limits
+        allow, and the grid takes the rest.
         """
         battery = problem.battery
         if battery is None:
             return no_battery(load_wh, pv_wh)
         plan = HomeModel(replace(problem, stored_wh=self.stored_wh)).alone()
-        planned_wh = float(plan.import_w[0] - plan.export_w[0]) * problem.slot_h
-        battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, load_wh - pv_wh - planned_wh, problem.slot_h)
+        lowest_w, highest_w = reach_w(problem, plan)
+        wanted_wh = min(max(load_wh - pv_wh, lowest_w * problem.slot_h), highest_w * problem.slot_h)
+        battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, wanted_wh, problem.slot_h)
         return ShadowSlot(net_wh=round(load_wh - pv_wh - battery_wh), battery_wh=battery_wh, stored_wh=self.stored_wh)
 
 

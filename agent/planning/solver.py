@@ -17,6 +17,10 @@ _ACCURACY = 1e-6
 class Solver:
     """Solves one program again and again, with other costs or other right-hand sides.
 
+    Attributes:
+        x: The last solution.
+        y: By how much its cost falls per unit more on the right-hand side of each row of A.
+
     Args:
         pulled: Rows whose squared values cost `weight` / 2 each on top of the program's cost.
     """
@@ -24,6 +28,7 @@ class Solver:
     def __init__(self, program: Program, pulled: Sequence[tuple[Row, ...]] = (), weight: float = 0.0) -> None:
         self.program = program
         self.x: Floats = np.zeros(program.cost.size)
+        self.y: Floats = np.zeros(program.equal.low.size)
         self._solver = piqp.SparseSolver()
         settings = self._solver.settings
         settings.eps_abs = settings.eps_rel = _ACCURACY
@@ -54,6 +59,7 @@ class Solver:
         solved = bool(self._solver.solve() == piqp.PIQP_SOLVED)
         if solved:
             self.x = np.array(self._solver.result.x)
+            self.y = np.array(self._solver.result.y)
         return solved
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.planning.problem import Battery, Floats
+from agent.planning.worth import MARGIN_PER_KWH, Worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,22 +73,21 @@ class Rule:
         shared: All batteries answer the sum of all deviations by headroom; else each its own home's.
         net: What is answered is the coming exchange with the grid; else the deviation from the plan.
         worth: A battery moves only where what it saves is worth the stored energy.
-        margin_per_kwh: Where it is all the same by the plan, energy is kept: giving must save more than this, taking
-            may cost as much. A plan that believes its forecast sees no use in charging now what the afternoon's sun
-            will charge anyway; when the sun then fails, that was the mistake.
+        margin_per_kwh: What giving must save and taking may cost (see `Worth`).
     """
 
     shared: bool
     net: bool
     worth: bool
-    margin_per_kwh: float = 0.002
+    margin_per_kwh: float = MARGIN_PER_KWH
 
 
 def wanted_w(moment: Moment, fleet: Fleet, stored_wh: Floats, hours: float, rule: Rule, wear: float) -> Floats:
     """Return what each battery should do in the whole slot."""
     lowest, highest = fleet.reach(stored_wh, hours)
     if rule.worth:
-        lowest, highest = _worthwhile(moment, fleet, lowest, highest, wear, rule.margin_per_kwh)
+        down, up = _worth(moment, fleet, wear, rule.margin_per_kwh).reach_w(moment.planned_w)
+        lowest, highest = np.maximum(lowest, down), np.minimum(highest, up)
     planned_w = moment.planned_w
     give_w, take_w = np.maximum(highest - planned_w, 0.0), np.maximum(planned_w - lowest, 0.0)
     off_w = moment.deviation_w + moment.grid_w if rule.net else moment.deviation_w
@@ -99,16 +99,13 @@ def wanted_w(moment: Moment, fleet: Fleet, stored_wh: Floats, hours: float, rule
     return planned_w + (total_w / room if room > 0 else 0.0) * room_w
 
 
-def _worthwhile(
-    moment: Moment, fleet: Fleet, lowest: Floats, highest: Floats, wear: float, margin: float
-) -> tuple[Floats, Floats]:
-    """Narrow the powers each battery goes to: against import, giving must cost less; against export, taking pay more.
-
-    A charging battery gives first by charging less, which costs less than discharging; likewise the other way round.
-    """
-    discharged = moment.value_per_kwh / fleet.efficiency_discharge + wear / 2
-    charged = moment.value_per_kwh * fleet.efficiency_charge - wear / 2
-    saved, lost = moment.import_per_kwh - margin, moment.export_per_kwh - margin
-    up = np.where(discharged <= saved, highest, np.where(charged <= saved, 0.0, lowest))
-    down = np.where(charged >= lost, lowest, np.where(discharged >= lost, 0.0, highest))
-    return np.minimum(down, moment.planned_w), np.maximum(up, moment.planned_w)
+def _worth(moment: Moment, fleet: Fleet, wear: float, margin: float) -> Worth:
+    return Worth(
+        stored_per_kwh=moment.value_per_kwh,
+        import_per_kwh=moment.import_per_kwh,
+        export_per_kwh=moment.export_per_kwh,
+        efficiency_charge=fleet.efficiency_charge,
+        efficiency_discharge=fleet.efficiency_discharge,
+        wear_per_kwh=wear,
+        margin_per_kwh=margin,
+    )

@@ -66,14 +66,16 @@ class LivedHome(TradingHome):
         )
 
     def live(self, slot: Slot) -> MeterReading:
-        """Let the true load and sun come; the battery holds the slot's net target as far as it can."""
+        """Let the true load and sun come; the battery keeps the home to its contracts as far as that pays."""
         row = self.entry.history_rows(slot.start_at, 1)[0]
         load_wh, pv_wh = (row.load_w or 0.0) * slot.hours, (row.pv_w or 0.0) * slot.hours
         battery_wh = 0.0
         battery = self.facts.battery
         if battery is not None:
             target = self.target(slot, slot.start_at)
-            wanted_wh = load_wh - pv_wh - target.net_wh
+            lowest_w, highest_w = target.reach_w
+            wanted_w = (load_wh - pv_wh - target.traded_wh) / slot.hours
+            wanted_wh = min(max(wanted_w, lowest_w), highest_w) * slot.hours
             battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, wanted_wh, slot.hours)
         net_wh = round(load_wh - pv_wh - battery_wh)
         self.look(slot.end_at - timedelta(seconds=1))

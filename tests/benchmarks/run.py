@@ -14,7 +14,6 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from scipy.optimize import linprog
 from agent.planning.home_model import HomeModel
 from agent.planning.problem import Battery, Floats, HomeProblem
 from agent.planning.program import build
-from agent.planning.surprises import surprises_of
 
 HERE = Path(__file__).parent
 Figures = dict[str, float]
@@ -54,15 +52,12 @@ def _home(slots: int, seed: int) -> HomeProblem:
 def answer(data: Path) -> Figures:
     """CPU of one answer at 96 slots, next to HiGHS (without the quadratic term) and OSQP on the same home and prices.
 
-    Also with the nine cases of a first slot under uncertainty, and both for days of 24 slots.
+    Also for days of 24 slots.
     """
-    cases = surprises_of([300.0, 600.0, 1400.0], [200.0, 900.0, 1500.0], 700.0, 900.0)
     figures: Figures = {}
     for slots in (96, 24):
-        for name, surprises in (("", ()), ("_with_surprises", cases)):
-            homes = [(replace(_home(slots, seed), surprises=surprises), seed) for seed in range(30)]
-            times = [_time_of_answers(problem, seed) for problem, seed in homes]
-            figures[f"ms_per_answer{name}{'' if slots == 96 else '_24'}"] = 1000 * statistics.median(times)
+        times = [_time_of_answers(_home(slots, seed), seed) for seed in range(30)]
+        figures[f"ms_per_answer{'' if slots == 96 else '_24'}"] = 1000 * statistics.median(times)
     theirs = [_times_of_others(_home(96, seed), seed) for seed in range(30)]
     for at, name in enumerate(("highs", "osqp")):
         figures[f"{name}_ms"] = 1000 * statistics.median(times[at] for times in theirs)
@@ -143,6 +138,56 @@ def negotiation(data: Path) -> Figures:
     return {f"captured_round_{number}": statistics.median(shares) for number, shares in by_round.items()}
 
 
+def negotiation_large(data: Path) -> Figures:
+    """250 real homes with two tariffs from cold: captured at round 20, at the worst later one, and under loss."""
+    from negotiation_large import Street
+
+    rounds = range(20, 31)
+    street = Street(data / "gecad250", max(rounds))
+    outcome, shares = street.by_round(rounds)
+    _, lossy, by_view = street.limited_to(20).under_loss(0.2, seed=1)
+    return {
+        "captured_round_20": shares[20],
+        "captured_later_min": min(shares.values()),
+        "captured_round_20_loss_20": lossy,
+        "captured_round_20_loss_20_by_view": by_view,
+        "ms_per_answer": outcome.ms_per_answer,
+        "bytes_per_home_per_round": outcome.bytes_per_home_per_round,
+    }
+
+
+def negotiation_warm(data: Path) -> Figures:
+    """17 real homes hour after hour, warm, two weeks in winter and in summer: rounds, share of the central optimum."""
+    from negotiation_warm import warm_figures
+
+    figures = {}
+    for season, day in (("winter", "2017-01-09"), ("summer", "2016-08-22")):
+        seen = warm_figures(data / "fontana17", datetime.fromisoformat(day).replace(tzinfo=UTC), 14 * 24)
+        figures[f"rounds_mean_{season}"] = statistics.mean(seen["rounds"])
+        figures[f"captured_mean_{season}"] = statistics.mean(seen["captured"])
+    return figures
+
+
+def books(data: Path) -> Figures:
+    """Random one-slot order books against their optimum (`order_books.py` takes 2,000, which takes long)."""
+    from order_books import measure
+
+    return measure(100)
+
+
+def scale(data: Path) -> Figures:
+    """CPU per home and round, 10 homes against 250 (`market_scale.py --figure` draws it up to 1,000)."""
+    from market_scale import measure
+
+    few, many = (measure(data / "gecad250", homes, judged=False) for homes in (10, 250))
+    return {
+        "answer_ratio_250_to_10": many["ms_per_answer"] / few["ms_per_answer"],
+        "ms_averaging_10": few["ms_averaging"],
+        "ms_averaging_250": many["ms_averaging"],
+        "bytes_ratio_250_to_10": many["bytes_per_home_per_round"] / few["bytes_per_home_per_round"],
+    }
+
+
 def negotiation_over_mqtt(data: Path) -> Figures:
     """The same over a real broker, signed and verified: share captured, and milliseconds per round."""
     from negotiation_over_mqtt import negotiate
@@ -174,11 +219,23 @@ def price_rules(data: Path) -> Figures:
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "answer": answer,
     "negotiation": negotiation,
+    "negotiation_large": negotiation_large,
+    "negotiation_warm": negotiation_warm,
+    "books": books,
+    "scale": scale,
     "negotiation_over_mqtt": negotiation_over_mqtt,
     "week": week,
     "price_rules": price_rules,
 }
-NEED_DATA = {"negotiation", "negotiation_over_mqtt", "week", "price_rules"}
+NEED_DATA = {
+    "negotiation",
+    "negotiation_large",
+    "negotiation_warm",
+    "scale",
+    "negotiation_over_mqtt",
+    "week",
+    "price_rules",
+}
 
 
 def verdict(value: float, target: dict[str, float] | None) -> bool | None:

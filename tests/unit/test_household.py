@@ -44,23 +44,20 @@ DEAR_EVENING = {
 class FixedForecaster:
     """Always expects the same."""
 
-    def __init__(self, load_w: float, pv_w: float, band_w: float = 0.0) -> None:
-        self.load_w, self.pv_w, self.band_w = load_w, pv_w, band_w
+    def __init__(self, load_w: float, pv_w: float) -> None:
+        self.load_w, self.pv_w = load_w, pv_w
         self.fitted: list[History] = []
 
     def fit(self, history: History, weather: None) -> None:
         self.fitted.append(history)
 
     def predict(self, first: Slot, count: int, history: History, weather: None) -> Forecast:
-        def band(mean_w: float, half_w: float) -> Any:
-            return np.tile([mean_w - half_w, mean_w, mean_w + half_w], (count, 1))
-
         return Forecast(
             first=first,
             load_w=np.full(count, self.load_w),
             pv_w=np.full(count, self.pv_w),
-            load_band_w=band(self.load_w, self.band_w),
-            pv_band_w=band(self.pv_w, 0.0),
+            load_band_w=np.full((count, 3), self.load_w),
+            pv_band_w=np.full((count, 3), self.pv_w),
             load_source="naive",
             pv_source="naive",
         )
@@ -73,9 +70,7 @@ def home(battery: Battery | None = BATTERY, tariff: dict[str, Any] = FLAT, **opt
         tariff=open_tariff(TariffSettings.model_validate(tariff), "UTC", Path()),
         battery=battery,
     )
-    forecaster: Any = FixedForecaster(
-        options.pop("load_w", 1000.0), options.pop("pv_w", 0.0), options.pop("band_w", 0.0)
-    )
+    forecaster: Any = FixedForecaster(options.pop("load_w", 1000.0), options.pop("pv_w", 0.0))
     return TradingHome(facts, RULES, forecaster, **options)
 
 
@@ -144,16 +139,16 @@ def test_what_is_exported_is_paid_at_the_feed_in_price_and_what_is_sold_at_its_o
 
 
 def test_at_one_price_for_all_hours_every_way_to_serve_a_load_costs_the_same() -> None:
-    """The shadow keeps its planned 1000 Wh import; the real battery gave 950 Wh. 1200 Wh of load cost 0.36 each way."""
+    """The shadow imports all, to which all is the same; the real battery gave 950 Wh. The load costs 0.36 each way."""
     mine = home()
     mine.observe(reading(START, 50.0))
     live(mine, energy(SLOT, 250, 1200.0, 0.0, 40.0))
     books = mine.savings
     assert books.no_battery == Decimal("0.36")
-    assert books.alone == Decimal("0.30")
+    assert books.alone == Decimal("0.36")
     assert books.traded == Decimal("0.075")
     assert mine.shadow is not None
-    assert mine.shadow.stored_wh == pytest.approx(5000 - 200 / 0.95, abs=1)
+    assert mine.shadow.stored_wh == pytest.approx(5000, abs=1)
     for bill in (books.bill_no_battery, books.bill_alone, books.bill_traded):
         assert bill == pytest.approx(Decimal("0.36"), abs=Decimal("0.0005"))
 
@@ -289,19 +284,41 @@ def test_what_the_owner_wishes_is_in_the_plan_and_its_reasons() -> None:
     assert all(reason.startswith("laundry takes") for reason in running)
 
 
-@pytest.mark.parametrize("neighbours", [True, False])
-def test_trades_hoped_for_later_count_only_where_neighbours_took_part(neighbours: bool) -> None:
+@pytest.mark.parametrize(("others", "share"), [({"you": -250, "they": -250}, 0.5), ({"they": 800}, 0.0), ({}, 0.0)])
+def test_of_the_trades_bid_for_later_only_what_is_matched_counts(others: dict[str, int], share: float) -> None:
+    """Each hour the home wants 1000 Wh; the long side is scaled down."""
     mine = home(battery=None)
     preparation = mine.prepare(SLOT, START)
     assert preparation is not None
     bids = preparation.bidder.bid([100_000] * 12, [0.0] * 12)
-    assert min(bids) > 0
-    mine.negotiated(finished(SLOT, me=bids[0], you=-5) if neighbours else finished(SLOT, me=bids[0]), 100_000)
+    assert bids == pytest.approx([1000] * 12, abs=400)
+    wanted = bids[0]
+    scaled = {name: wh * wanted // 1000 for name, wh in others.items()}
+    mine.negotiated(finished(SLOT, me=wanted, **scaled), 100_000)
     mine.gate_closed(SLOT, 0, START)
     target = mine.known_target(SLOT)
     assert target is not None
-    assert (target.plan.schedule.trade_w[1:] > 0).all() == neighbours
     assert target.plan.schedule.trade_w[0] == 0
+    assert target.plan.schedule.trade_w[1:] == pytest.approx(np.array(bids[1:]) * share, abs=2)
+
+
+def test_without_a_result_no_later_trade_counts() -> None:
+    mine = home(battery=None)
+    preparation = mine.prepare(SLOT, START)
+    assert preparation is not None
+    assert min(preparation.bidder.bid([100_000] * 12, [0.0] * 12)) > 0
+    mine.gate_closed(SLOT, 0, START)
+    target = mine.known_target(SLOT)
+    assert target is not None
+    assert (target.plan.schedule.trade_w == 0).all()
+
+
+def test_what_pays_within_the_slot_follows_from_the_plan() -> None:
+    mine = home(tariff=DEAR_EVENING)
+    mine.observe(reading(START, 50.0))
+    assert mine.target(SLOT, START).reach_w[1] < 0, "before the dear hours it charges; a shortage comes from the grid"
+    mine.observe(reading(START, 90.0))
+    assert mine.target(SLOT.shifted(11), START).reach_w[1] == np.inf, "four dear hours leave more than is needed"
 
 
 def test_a_slot_that_was_not_negotiated_is_planned_alone() -> None:
@@ -342,17 +359,6 @@ def test_a_trade_is_kept_only_within_the_own_tariff() -> None:
     assert mine.keep(SLOT, 400, 180_000) == 400
     assert mine.keep(SLOT, 400, 300_001) == 0
     assert mine.keep(SLOT, -400, 180_000) == 0  # it has nothing to sell
-
-
-def test_an_uncertain_home_bids_for_less_than_it_expects_to_need_at_its_own_tariff() -> None:
-    sure, unsure = home(battery=None), home(battery=None, band_w=400.0)
-    bids = []
-    for each in (sure, unsure):
-        preparation = each.prepare(SLOT, START)
-        assert preparation is not None
-        bids.append(preparation.bidder.bid([300_000] * 12, [1000.0] * 12)[0])
-    assert bids[0] == pytest.approx(1000, abs=1)
-    assert bids[1] < 950
 
 
 # Memory

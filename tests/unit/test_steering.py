@@ -18,7 +18,7 @@ from coordinator.slots import Slot
 
 RULES = Rules()
 SLOT = Slot.at(datetime(2026, 6, 1, 9, tzinfo=UTC), RULES.slot_s)
-AIM = Aim(net_wh=100.0, battery_w=600.0)
+AIM = Aim(net_wh=100.0, traded_wh=100.0, battery_w=600.0)
 PLAIN: dict[str, Any] = {
     "home": {"name": "home-1"},
     "community": {"charter": "charter.json", "key_file": "key.pem"},
@@ -72,7 +72,7 @@ def steer(made: Steering, second: float, reading: HomeReading = READING, *others
 
 
 def test_a_home_as_planned_tells_so_and_what_its_battery_could_do() -> None:
-    assert steer(steering(FakeGuard(), battery=BATTERY), 0) == Numbers(power_w=0, give_w=1920, take_w=2000)
+    assert steer(steering(FakeGuard(), battery=BATTERY), 0) == Numbers(power_w=0, give_w=2400, take_w=3600)
 
 
 def test_the_battery_does_its_share_and_says_so() -> None:
@@ -129,7 +129,6 @@ def test_a_community_that_does_not_share_hears_nothing(off: str) -> None:
 @pytest.mark.parametrize(("speed", "interval_s", "life_s"), [(1.0, 5, 60), (360.0, 72, 360)])
 def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(speed: float, interval_s: float, life_s: float) -> None:
     sharing = owner_sharing(config(battery=BATTERY, control={"share_wh_per_day": 300}), RULES, speed)
-    assert sharing is not None
     assert (sharing.interval_s, sharing.life_s) == (interval_s, life_s)
     assert (sharing.range_w, sharing.wear_limit_wh) == (6000, 300)
     assert LIFE_WALL_S >= 4 * TELL_WALL_S

@@ -10,7 +10,7 @@ from typing import Literal
 
 from agent.control.controller import NOTHING_SHARED, Follow, Shared, decide, time_left_s
 from agent.control.envelope import Envelope, Gate
-from agent.control.headroom import Storage, room
+from agent.control.headroom import ANYTHING, Storage, room
 from agent.control.sharing import Sharing, Situation
 from agent.control.smoothing import SHARE_OF_SLOT, NetLoad
 from coordinator.balancing import Numbers, weight
@@ -47,6 +47,9 @@ class Home:
     battery: bool
     shares: bool = True
     planned_battery_w: float = 0.0
+    planned_grid_w: float = 0.0
+    """What the plan takes from the grid beyond the contracts."""
+    reach_w: tuple[float, float] = ANYTHING
     soc_pct: float = 50.0
     rules: Rules = RULES
     wear_limit_wh: float = float("inf")
@@ -79,10 +82,24 @@ class Home:
         left_s = time_left_s(SLOT, now)
         can = None
         if self.battery:
-            can = room(STORAGE, ENVELOPE, Gate(), self.soc_pct, planned_w=self.planned_battery_w, left_s=left_s)
-        home = Situation(net_w=load_w, smooth_w=smooth_w, planned_w=PLANNED_LOAD_W, room=can, day=date(2026, 6, 1))
-        if self.shares:
-            self.shared = self.sharing.step(now, SLOT, home, others)
+            can = room(
+                STORAGE,
+                ENVELOPE,
+                Gate(),
+                self.soc_pct,
+                planned_w=self.planned_battery_w,
+                left_s=left_s,
+                reach_w=self.reach_w,
+            )
+        home = Situation(
+            net_w=load_w,
+            smooth_w=smooth_w,
+            planned_w=PLANNED_LOAD_W,
+            grid_w=self.planned_grid_w,
+            room=can,
+            day=date(2026, 6, 1),
+        )
+        self.shared = self.sharing.step(now, SLOT, home, others if self.shares else ())
         power_w = self._battery_w(now, load_w, smooth_w) if self.battery else 0.0
         self.battery_w.append(power_w)
         self.load_w.append(load_w)
@@ -110,8 +127,13 @@ class Home:
 
     @property
     def error_wh(self) -> float:
-        """How far the meter's energy is from its target."""
+        """How far the meter's energy is from its plan."""
         return self.net_wh - self.target_wh
+
+    @property
+    def grid_wh(self) -> float:
+        """What the meter shows beyond the contracts."""
+        return self.error_wh + self.planned_grid_w * SLOT.hours
 
 
 @dataclass
@@ -150,6 +172,11 @@ class Street:
     @property
     def error_wh(self) -> float:
         return sum(home.error_wh for home in self.homes)
+
+    @property
+    def grid_wh(self) -> float:
+        """What the homes together exchange with the grid beyond their contracts."""
+        return sum(home.grid_wh for home in self.homes)
 
     def battery_w(self) -> list[float]:
         """Return the power of all batteries together, second by second."""

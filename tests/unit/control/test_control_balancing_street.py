@@ -1,5 +1,6 @@
 """Ten homes, three batteries, second by second: sharing helps, never swings, and ends when the messages do."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -10,6 +11,7 @@ from balancing_street import (
     Deviation,
     Home,
     Street,
+    noisy,
     step_of,
     ten_homes,
     variation,
@@ -120,18 +122,59 @@ def test_a_home_that_comes_or_goes_causes_no_step(change: str) -> None:
         assert abs(sum(home.battery_w[later]) / 149 - sum(home.battery_w[before]) / 50) > 300, "but it is noticed"
 
 
+# What pays
+
+
+def two_with_a_plan(giver_reach_w: tuple[float, float]) -> Street:
+    """Return a home that plans to take 1200 W from the grid, and one with a battery that plans to rest."""
+    taker = Home(NOTHING, battery=False, planned_grid_w=1200.0)
+    return Street([Home(NOTHING, battery=True, reach_w=giver_reach_w), taker], **BAD).run()
+
+
+def test_the_neighbourhood_keeps_from_the_grid_where_that_pays() -> None:
+    street = two_with_a_plan((-math.inf, math.inf))
+    assert street.homes[0].battery_wh == pytest.approx(300, rel=0.05)
+    assert abs(street.grid_wh) < 0.05 * 300
+
+
+def test_a_battery_rests_where_its_energy_is_worth_more_than_the_grid_s() -> None:
+    street = two_with_a_plan((-math.inf, 0.0))
+    assert max(map(abs, street.homes[0].battery_w)) < 1e-6
+    assert street.grid_wh == pytest.approx(300)
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_an_own_error_that_does_not_pay_to_make_up_is_left_to_the_grid(shares: bool) -> None:
+    """The planned discharge goes on as planned, whatever the kettles do; what smoothing shows is never chased."""
+    home = Home(noisy(7, 400.0), battery=True, shares=shares, planned_battery_w=800.0, reach_w=(-math.inf, 800.0))
+    Street([home]).run()
+    assert home.battery_wh == pytest.approx(200, abs=3)
+    assert max(home.battery_w) < 800 + 60
+    assert home.error_wh == pytest.approx(100, abs=5)
+
+
+def test_where_only_charging_less_pays_charging_stops_and_no_more() -> None:
+    charges = Home(NOTHING, battery=True, planned_battery_w=-1000.0, planned_grid_w=1000.0, reach_w=(-math.inf, 0.0))
+    street = Street([charges, Home(step_of(2000.0, 0), battery=False)]).run()
+    assert max(charges.battery_w) < 30
+    assert charges.battery_wh == pytest.approx(0, abs=10)
+    assert street.grid_wh == pytest.approx(500, abs=10), "the neighbour's 2000 W of the quarter of an hour"
+
+
 # Caps
 
 
 @pytest.mark.parametrize("claimed_w", [5000, -5000])
 def test_a_liar_costs_at_most_the_charters_energy_times_the_price(claimed_w: int) -> None:
+    rules = RULES.model_copy(update={"sharing_limit_wh": 500})
     liar = Home(NOTHING, battery=False, lie=Numbers(power_w=claimed_w))
-    street = Street([Home(NOTHING, battery=True), liar]).run()
+    street = Street([Home(NOTHING, battery=True, rules=rules), liar]).run()
     victim = street.homes[0]
-    limit_wh = RULES.sharing_limit_wh
+    limit_wh = rules.sharing_limit_wh
     moved_wh = victim.battery_wh if claimed_w > 0 else -victim.battery_wh
     assert 0.5 * limit_wh < moved_wh <= limit_wh + 1
-    # Given: exported now, bought back later with both losses. Taken: bought now, exported later with both losses.
+    # At worst, with nothing to forbid what does not pay: given is exported now, bought back later with both losses;
+    # taken is bought now, exported later with both losses.
     high, low, round_trip = 0.42, 0.06, 0.95 * 0.95
     worst = limit_wh / 1000 * (high / round_trip - low)
     lost = moved_wh / 1000 * (high / round_trip - low) if claimed_w > 0 else moved_wh / 1000 * (high - low * round_trip)

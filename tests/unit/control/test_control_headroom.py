@@ -1,19 +1,20 @@
 """What a battery could do over the rest of a slot, by hand."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.control.envelope import Envelope, Gate
-from agent.control.headroom import Room, Storage, Worth, room
+from agent.control.headroom import ANYTHING, Room, Storage, room
 
 ENVELOPE = Envelope(charge_w=3000, discharge_w=2000, reserve_pct=20, max_pct=95)
 STORAGE = Storage(capacity_wh=10_000, efficiency_charge=0.8, efficiency_discharge=0.9)
-WORTH = Worth(import_per_kwh=0.30, export_per_kwh=0.06, stored_per_kwh=0.20, wear_per_kwh=0.01)
 
 
-def at(soc_pct: float, planned_w: float = 0.0, left_s: float = 900.0, worth: Worth | None = None) -> Room:
-    return room(STORAGE, ENVELOPE, Gate(), soc_pct, planned_w=planned_w, left_s=left_s, worth=worth)
+def at(soc_pct: float, planned_w: float = 0.0, left_s: float = 900.0, reach_w: tuple[float, float] = ANYTHING) -> Room:
+    return room(STORAGE, ENVELOPE, Gate(), soc_pct, planned_w=planned_w, left_s=left_s, reach_w=reach_w)
 
 
 @pytest.mark.parametrize(
@@ -60,22 +61,24 @@ def test_a_change_within_the_room_never_leaves_the_envelope(
 
 
 @pytest.mark.parametrize(
-    ("stored_per_kwh", "gives", "takes"),
+    ("planned_w", "reach_w", "give_w", "take_w"),
     [
-        (0.20, True, True),
-        (0.265, True, True),  # 0.265 / 0.9 + 0.005 = 0.299
-        (0.267, False, True),
-        (0.082, True, True),  # 0.082 * 0.8 - 0.005 = 0.0606
-        (0.080, True, False),
+        (500, (-math.inf, math.inf), 1500, 3500),
+        (500, (500, 500), 0, 0),  # nothing but the plan pays
+        (500, (0, math.inf), 1500, 500),  # taking pays only as giving less
+        (-800, (-math.inf, 0), 800, 2200),
     ],
 )
-def test_energy_is_given_or_taken_only_where_it_does_not_lose(stored_per_kwh: float, gives: bool, takes: bool) -> None:
-    worth = Worth(import_per_kwh=0.30, export_per_kwh=0.06, stored_per_kwh=stored_per_kwh, wear_per_kwh=0.01)
-    assert (worth.gives(STORAGE), worth.takes(STORAGE)) == (gives, takes)
-    made = at(50, 500, worth=worth)
-    assert (made.give_w, made.take_w) == (1500 if gives else 0, 3500 if takes else 0)
+def test_energy_is_given_or_taken_only_where_it_pays(
+    planned_w: float, reach_w: tuple[float, float], give_w: float, take_w: float
+) -> None:
+    made = at(50, planned_w, reach_w=reach_w)
+    assert (made.give_w, made.take_w) == (give_w, take_w)
     assert made.lacking_w == 0, "the plan itself is never in question"
 
 
-def test_without_a_worth_nothing_is_asked() -> None:
-    assert at(50) == at(50, worth=WORTH)
+@pytest.mark.parametrize(("soc_pct", "planned_w", "lacking_w"), [(21, 1000, 640), (99, -800, -800)])
+def test_what_pays_moves_no_limit_of_the_battery(soc_pct: float, planned_w: float, lacking_w: float) -> None:
+    made = at(soc_pct, planned_w, reach_w=(planned_w, planned_w))
+    assert (made.give_w, made.take_w) == (0, 0)
+    assert made.lacking_w == pytest.approx(lacking_w)

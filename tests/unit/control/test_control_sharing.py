@@ -7,7 +7,7 @@ import pytest
 
 from agent.control.controller import Shared
 from agent.control.headroom import Room
-from agent.control.sharing import HEADROOM_SHARE, Sharing, Situation
+from agent.control.sharing import Sharing, Situation
 from coordinator.balancing import Numbers
 from coordinator.charter import Rules
 from coordinator.slots import Slot
@@ -23,10 +23,16 @@ def sharing(**options: float) -> Sharing:
     return Sharing(rules=RULES, interval_s=5, life_s=60, range_w=options.pop("range_w", 6000), **options)
 
 
-def home(deviation_w: float = 0.0, room: Room | None = ROOM, smooth_w: float | None = None) -> Situation:
-    seen_w = 1000 + deviation_w
+def home(
+    deviation_w: float = 0.0, room: Room | None = ROOM, smooth_w: float | None = None, grid_w: float = 0.0
+) -> Situation:
     return Situation(
-        net_w=seen_w, smooth_w=seen_w if smooth_w is None else 1000 + smooth_w, planned_w=1000, room=room, day=DAY
+        net_w=1000 + deviation_w,
+        smooth_w=1000 + (deviation_w if smooth_w is None else smooth_w),
+        planned_w=1000,
+        grid_w=grid_w,
+        room=room,
+        day=DAY,
     )
 
 
@@ -44,10 +50,16 @@ def told(mine: Sharing, second: float, situation: Situation, others: tuple[Numbe
 
 
 def test_told_is_the_deviation_and_what_the_battery_could_still_do() -> None:
-    give_w, take_w = int(HEADROOM_SHARE * 1500), int(HEADROOM_SHARE * 3500)
-    assert told(sharing(), 0, home(0)) == Numbers(power_w=0, give_w=give_w, take_w=min(2000, take_w))
-    # From taking 300 for its own home to giving: 2000 on others' word, as the charter's 500 Wh allow.
-    assert told(sharing(), 0, home(-300)) == Numbers(power_w=-300, give_w=give_w, take_w=2300)
+    assert told(sharing(), 0, home(0)) == Numbers(power_w=0, give_w=1500, take_w=3500)
+    # 4000 on others' word, as the charter's 1000 Wh allow; from taking 300 for its own home that is 4300.
+    large = Room(least_w=-5000, most_w=6000, planned_w=0)
+    assert told(sharing(), 0, home(0, large)) == Numbers(power_w=0, give_w=4000, take_w=4000)
+    assert told(sharing(), 0, home(-300, large)) == Numbers(power_w=-300, give_w=3700, take_w=4300)
+
+
+def test_what_the_plan_would_take_from_the_grid_is_told_too() -> None:
+    assert told(sharing(), 0, home(-300, grid_w=900)).power_w == 600
+    assert told(sharing(range_w=0), 0, home(250, room=None, grid_w=-1000)).power_w == -750
 
 
 def test_a_home_without_a_battery_tells_its_deviation_alone() -> None:
@@ -56,8 +68,8 @@ def test_a_home_without_a_battery_tells_its_deviation_alone() -> None:
 
 def test_numbers_stay_within_the_charter() -> None:
     large = Room(least_w=-90_000, most_w=90_000, planned_w=0)
-    assert told(sharing(), 0, home(70_000, large)) == Numbers(power_w=5000, give_w=5000, take_w=0)
-    assert told(sharing(), 0, home(-70_000, large)) == Numbers(power_w=-5000, give_w=0, take_w=5000)
+    assert told(sharing(), 0, home(70_000, large)) == Numbers(power_w=12_000, give_w=12_000, take_w=0)
+    assert told(sharing(), 0, home(-70_000, large)) == Numbers(power_w=-12_000, give_w=0, take_w=12_000)
 
 
 def test_it_is_told_at_intervals_and_at_once_in_a_new_slot() -> None:
@@ -86,7 +98,7 @@ def test_the_energy_told_is_the_energy_of_the_deviation_however_it_is_smoothed()
 def test_nothing_is_made_up_for_a_time_nobody_saw() -> None:
     mine = sharing()
     told(mine, 0, home(1000))
-    assert told(mine, 400, home(0, smooth_w=0)) == Numbers(power_w=0, give_w=1200, take_w=2800)
+    assert told(mine, 400, home(0, smooth_w=0)) == Numbers(power_w=0, give_w=1500, take_w=3500)
 
 
 def test_what_the_battery_cannot_do_of_its_plan_is_told_as_a_shortage() -> None:
@@ -99,8 +111,7 @@ def test_what_the_battery_cannot_do_of_its_plan_is_told_as_a_shortage() -> None:
 def test_the_own_deviation_is_shared_by_headroom() -> None:
     mine = sharing()
     mine.step(at(0), SLOT, home(1000), ())
-    give_w = int(HEADROOM_SHARE * 1500)
-    shared = mine.step(at(5), SLOT, home(1000), (replace(PEER, give_w=give_w),))
+    shared = mine.step(at(5), SLOT, home(1000), (replace(PEER, give_w=1500),))
     assert shared.left_w == pytest.approx(500, abs=1), "half of it is left to the meter, the neighbour gives it"
     assert (shared.given_w, shared.homes) == (pytest.approx(-500, abs=1), 1)
 
@@ -112,25 +123,35 @@ def test_the_battery_gives_its_share_of_a_neighbours_shortage() -> None:
     assert (shared.left_w, shared.given_w) == (-600, 600)
 
 
-def test_a_shortage_beyond_all_headroom_leaves_each_home_its_own_reserve() -> None:
-    """Own shortage 1400 of 1500 possible; offered were 1200."""
+def test_a_planned_import_is_given_by_whoever_has_most_to_give() -> None:
+    """The plan takes 1200 W from the grid; the neighbour's battery has twice this one's headroom."""
+    mine = sharing()
+    mine.step(at(0), SLOT, home(0, grid_w=1200), ())
+    shared = mine.step(at(5), SLOT, home(0, grid_w=1200), (Numbers(give_w=3000),))
+    assert shared.given_w == pytest.approx(400 - 1200, abs=1)
+    assert shared.left_w == pytest.approx(-400, abs=1), "800 of the 1200 W planned still come through the meter"
+
+
+def test_a_shortage_beyond_all_headroom_takes_all_of_it() -> None:
     mine = sharing()
     mine.step(at(0), SLOT, home(1400), ())
     shared = mine.step(at(5), SLOT, home(1400), (Numbers(power_w=3000),))
-    assert shared.given_w == 0
-    assert shared.left_w == pytest.approx(0, abs=1)
+    assert shared.given_w == pytest.approx(100)
+    assert shared.left_w == pytest.approx(-100)
 
 
-def test_a_lone_home_changes_nothing_of_its_control() -> None:
+def test_a_lone_home_makes_up_what_it_would_exchange_with_the_grid() -> None:
     mine = sharing()
     for second in range(0, 900, 5):
         assert mine.step(at(second), SLOT, home(700), ()) == Shared()
-
-
-def test_a_lone_home_makes_up_later_what_its_battery_cannot_do_now() -> None:
     mine = sharing()
-    for second in range(0, 900, 5):
-        assert mine.step(at(second), SLOT, home(4000), ()) == Shared()
+    assert mine.step(at(0), SLOT, home(0, grid_w=700), ()) == Shared(left_w=-700)
+
+
+def test_a_lone_home_leaves_to_the_grid_what_does_not_pay_or_cannot_be_done() -> None:
+    for room, left_w in ((ROOM, 2500), (Room(least_w=500, most_w=500, planned_w=500), 4000)):
+        shared = sharing().step(at(0), SLOT, home(4000, room), ())
+        assert (shared.left_w, shared.given_w) == (left_w, 0)
 
 
 def test_a_battery_that_is_not_steered_moves_nothing_for_anybody() -> None:

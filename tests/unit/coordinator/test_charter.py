@@ -61,7 +61,7 @@ def test_founding_needs_the_key_of_every_member() -> None:
 
 def test_a_founder_cannot_change_a_rule_or_a_member_alone(tmp_path: Path) -> None:
     changes: list[Callable[[dict[str, Any]], object]] = [
-        lambda c: c["charter"]["rules"].update(price_rule="midpoint"),
+        lambda c: c["charter"]["rules"].update(price_rule="marginal"),
         lambda c: c["charter"]["rules"].update(rho_micro=151),
         lambda c: c["charter"].update(name="other street"),
         lambda c: c["charter"].update(founded_ms=1),

@@ -42,9 +42,9 @@ HASH, VECTOR = "0f" * 16, (1, -2, 3, 4)
 BODIES: list[tuple[Any, dict[str, Any]]] = [
     (Presence, {}),
     (Ready, {"slot": SLOT.key, "prices": VECTOR}),
-    (Bid, {"slot": SLOT.key, "round": 1, "roster": HASH, "price_hash": HASH, "energy_wh": VECTOR}),
+    (Bid, {"slot": SLOT.key, "round": 1, "price_hash": HASH, "energy_wh": VECTOR}),
     (PriceRequest, {"slot": SLOT.key, "round": 1, "price_hash": HASH}),
-    (Prices, {"slot": SLOT.key, "round": 1, "prices": VECTOR}),
+    (Prices, {"slot": SLOT.key, "round": 1, "prices": VECTOR, "rho_micro": 120}),
     (Offer, {"contract_id": HASH, "slot": SLOT.key, "seller": BERT, "energy_wh": 5, "price_micro": 180_000}),
     (Accept, {"slot": SLOT.key, "contract_id": HASH, "offer_hash": HASH}),
     (Reject, {"slot": SLOT.key, "contract_id": HASH, "offer_hash": HASH, "reason": "sold out"}),

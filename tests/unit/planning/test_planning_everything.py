@@ -45,7 +45,7 @@ def random_things(r: np.random.Generator) -> tuple[Flexible, ...]:
     return tuple(thing for thing in things if r.random() < 0.6)
 
 
-def random_home(seed: int, *, surprised: bool = True, island: bool | None = None) -> HomeProblem:
+def random_home(seed: int, *, island: bool | None = None) -> HomeProblem:
     r = np.random.default_rng(seed)
     imports = r.uniform(0.0, 0.5, N)
     load_w = r.uniform(0, 3000, N)
@@ -60,7 +60,6 @@ def random_home(seed: int, *, surprised: bool = True, island: bool | None = None
         stored_wh=r.uniform(0, 9000),
         connection_max_w=float(r.choice([np.inf, 2000.0, 6000.0])),
         terminal_per_kwh=r.uniform(0, 0.2),
-        surprises=((0.3, -500.0), (0.4, 0.0), (0.3, 500.0)) if surprised and r.random() < 0.5 else (),
         flexible=random_things(r),
         island=Island(critical_w=load_w * r.uniform(0, 1)) if lost else None,
     )
@@ -117,7 +116,7 @@ def test_every_home_has_a_plan_alone_and_at_any_price(seed: int) -> None:
 @settings(max_examples=15, deadline=None)
 def test_nobody_together_is_worse_off_than_everybody_alone(seed: int, lost: bool) -> None:
     """One home's optimum is its plan alone; two homes together cost at most what they cost apart."""
-    homes = [random_home(seed + k, surprised=False, island=lost) for k in range(2)]
+    homes = [random_home(seed + k, island=lost) for k in range(2)]
     homes[1] = HomeProblem(
         **{name: getattr(homes[1], name) for name in HomeProblem.__slots__} | {"slot_h": homes[0].slot_h}
     )

@@ -53,11 +53,20 @@ def test_shadow_conserves_energy_over_a_day_of_wrong_forecasts(seed: int) -> Non
 
 
 def test_shadow_battery_absorbs_the_homes_own_deviation() -> None:
-    shadow = Shadow(3000.0)
-    expected = Shadow(3000.0).advance(day(1000.0, 0.0), 500.0, 0.0)
-    surprised = shadow.advance(day(1000.0, 0.0), 700.0, 0.0)
-    assert surprised.net_wh == expected.net_wh
+    """There is more in the battery than half a day takes."""
+    expected = Shadow(3000.0).advance(day(200.0, 0.0), 100.0, 0.0)
+    surprised = Shadow(3000.0).advance(day(200.0, 0.0), 300.0, 0.0)
+    assert surprised.net_wh == expected.net_wh == 0
     assert surprised.battery_wh == pytest.approx(expected.battery_wh + 200)
+
+
+def test_shadow_battery_leaves_to_the_grid_what_is_cheaper_there() -> None:
+    """Half a day before the dear hours the energy is worth more than the import that it would save now."""
+    expected = Shadow(3000.0).advance(day(1000.0, 0.0), 500.0, 0.0)
+    surprised = Shadow(3000.0).advance(day(1000.0, 0.0), 700.0, 0.0)
+    assert surprised.net_wh == pytest.approx(expected.net_wh + 200, abs=1)
+    sunny = Shadow(3000.0).advance(day(1000.0, 0.0), 500.0, 900.0)
+    assert sunny.net_wh == 0, "unexpected sun is worth more stored than sold"
 
 
 def test_shadow_with_an_empty_battery_imports_its_deviation() -> None:
