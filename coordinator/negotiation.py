@@ -11,17 +11,18 @@ convergence, the round limit or `offers_at` leaves BIDDING; nothing leaves DONE.
 """
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from statistics import median_low
 
 import numpy as np
 
 from coordinator.charter import Rules
-from coordinator.codec import Verified, digest
+from coordinator.codec import Verified
 from coordinator.errors import RemoteProtocolError
-from coordinator.messages import Bid, PriceRequest, Prices, Ready
+from coordinator.messages import EVERYBODY, Bid, PriceRequest, Prices, Ready
 from coordinator.negotiation_events import (
     AskPrices,
     Bidder,
@@ -32,7 +33,7 @@ from coordinator.negotiation_events import (
     TellPrices,
     finished,
 )
-from coordinator.rounds import Course, Tally, at_rest, hash_prices, opening_prices
+from coordinator.rounds import Course, Tally, at_rest, opening_prices
 from coordinator.slots import Slot
 
 __all__ = [
@@ -47,8 +48,6 @@ __all__ = [
     "TellPrices",
 ]
 
-LATE_JOIN_ROUND = 2
-"""A bid up to this round adds its sender to the roster: its `ready` was lost on the way to us."""
 PATIENCE_ROUNDS = 2
 """A home that missed this many rounds in a row is no longer waited for; its last bid still counts."""
 MEMORY_ROUNDS = 4
@@ -69,8 +68,6 @@ class _Round:
     started_at: datetime
     bids: dict[str, tuple[int, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
-    rosters: Counter[str] = field(default_factory=Counter)
-    strangers: dict[str, Bid] = field(default_factory=dict)
     tally: Tally | None = None
 
     @property
@@ -120,6 +117,7 @@ class Negotiation:
         self._round: _Round | None = None
         self._past: dict[int, _Round] = {}
         self._early: dict[tuple[int, str], Bid] = {}
+        self._told: dict[int, dict[str, Prices]] = {}
         self._latest: dict[str, tuple[int, ...]] = {}
         self._missed: Counter[str] = Counter()
         self._roster: set[str] = {me}
@@ -216,8 +214,7 @@ class Negotiation:
         self._round = _Round(course, now)
         said = SayBid(
             round=course.number,
-            roster=_roster_hash(self._roster),
-            price_hash=hash_prices(course.prices),
+            price_hash=course.hash,
             energy_wh=energy_wh,
         )
         self._note(self._me, said)
@@ -231,15 +228,11 @@ class Negotiation:
         assert self._round is not None
         self._round.bids[sender] = bid.energy_wh
         self._round.hashes[sender] = bid.price_hash
-        self._round.rosters[bid.roster] += 1
         self._missed[sender] = 0
 
     def _receive_bid(self, bid: Bid, now: datetime) -> list[NegotiationEvent]:
         current = self._round.number if self._round else 0
-        if bid.sender not in self._roster and bid.round > LATE_JOIN_ROUND and self._round is not None:
-            if bid.round == current:
-                self._round.strangers[bid.sender] = bid
-            return []
+        # Whoever bids takes part, however late we hear of it: left out it would pull our prices aside in every round.
         self._roster.add(bid.sender)
         if bid.round > current:
             self._early.setdefault((bid.round, bid.sender), bid)
@@ -259,7 +252,7 @@ class Negotiation:
     def _close_round(self, now: datetime) -> list[NegotiationEvent]:
         this = self._round
         assert this is not None
-        self._let_in(this)
+        self._agree(this)
         events = self._heal(this)
         before = dict(self._latest)
         for home in self._roster - this.bids.keys():
@@ -272,6 +265,7 @@ class Negotiation:
             np.array(list(self._latest.values()), dtype=np.int64),
             np.array([before.get(home, none) for home in self._latest], dtype=np.int64),
             self._rules,
+            stale=len(self._latest) - len(this.bids),
         )
         after = this.course.next(this.tally, self._rules)
         converged = self._converged(before, this.tally, after.prices[0] - this.course.prices[0])
@@ -282,16 +276,6 @@ class Negotiation:
         self._anchor_wh = this.course.next_anchor(this.bids[self._me], self._anchor_wh, this.tally, after, self._rules)
         return events + self._bid(after, now)
 
-    def _let_in(self, this: _Round) -> None:
-        """Let in who bids late and whom most others know already: everything it said before was lost on the way to us.
-
-        What most bids name as the roster must be ours and the stranger, so nobody comes in by its own word.
-        """
-        for sender, bid in this.strangers.items():
-            if 2 * this.rosters[_roster_hash(self._roster | {sender})] > len(this.bids):
-                self._roster.add(sender)
-                self._note(sender, bid)
-
     def _converged(self, before: dict[str, tuple[int, ...]], tally: Tally, price_change_micro: int) -> bool:
         if before.keys() != self._latest.keys():
             return False
@@ -300,31 +284,54 @@ class Negotiation:
         return at_rest(now, [bid[binding] for bid in before.values()], tally, price_change_micro, self._rules)
 
     def _heal(self, this: _Round) -> list[NegotiationEvent]:
-        """Ask for the prices of most others when ours are not theirs: we lost a bid that they got."""
+        """Ask for the prices of most others when ours are not theirs: we lost a bid that they got.
+
+        Where so much was lost that no vector leads, everybody tells its own, and the median of all goes on.
+        """
         leading = this.leading_hash()
-        if leading is None or leading == hash_prices(this.course.prices):
+        if leading is None and len(this.hashes) > 2:
+            return [_told_of(this.course, EVERYBODY)]
+        if leading is None or leading == this.course.hash:
             return []
         return [AskPrices(round=this.number, price_hash=leading)]
 
+    def _agree(self, this: _Round) -> None:
+        """Go on from the median of the prices that were told of the last round."""
+        told = self._told.pop(this.number - 1, {})
+        past = self._past.get(this.number - 1)
+        if past is not None and past.leading_hash() is None and told:
+            rho_micro = median_low([past.course.rho_micro, *(message.rho_micro for message in told.values())])
+            prices = opening_prices([past.course.prices, *(message.prices for message in told.values())])
+            self._redo(past, replace(past.course, prices=prices, rho_micro=rho_micro))
+
     def _answer_request(self, request: PriceRequest) -> list[NegotiationEvent]:
         known = self._past.get(request.round, self._round)
-        if known is None or known.number != request.round or hash_prices(known.course.prices) != request.price_hash:
+        if known is None or known.number != request.round or known.course.hash != request.price_hash:
             return []
-        return [TellPrices(to=request.sender, round=known.number, prices=known.course.prices)]
+        return [_told_of(known.course, request.sender)]
 
     def _adopt(self, message: Prices) -> list[NegotiationEvent]:
-        """Replace the prices of a past round by those of most others, and redo the steps since then."""
-        past = self._past.get(message.round)
-        if past is None or self._round is None or past.leading_hash() != hash_prices(message.prices):
+        """Replace the prices of a past round by those of most others, or keep what everybody tells of it."""
+        if message.to == EVERYBODY:
+            if self._round is not None and abs(message.round - self._round.number) <= MEMORY_ROUNDS:
+                self._told.setdefault(message.round, {}).setdefault(message.sender, message)
             return []
-        course = replace(past.course, prices=message.prices)
-        for number in range(message.round, self._round.number):
+        past = self._past.get(message.round)
+        if past is None:
+            return []
+        told = replace(past.course, prices=message.prices, rho_micro=message.rho_micro)
+        if told.hash == past.leading_hash():
+            self._redo(past, told)
+        return []
+
+    def _redo(self, past: _Round, course: Course) -> None:
+        """Give a past round this course, and redo the steps since then."""
+        assert self._round is not None
+        for number in range(past.number, self._round.number):
             tally = self._past[number].tally
             assert tally is not None
             course = course.next(tally, self._rules)
-        # The answer to this round is given: its step size and what it holds the grid to stay, or the anchor would jump.
-        self._round.course = replace(self._round.course, prices=course.prices)
-        return []
+        self._round.course = replace(course, held_micro=self._round.course.held_micro)
 
     def _finish(self, *, converged: bool) -> Finished:
         assert self._round is not None
@@ -341,5 +348,5 @@ class Negotiation:
         )
 
 
-def _roster_hash(roster: Set[str]) -> str:
-    return digest("".join(sorted(roster)).encode())
+def _told_of(course: Course, to: str) -> TellPrices:
+    return TellPrices(to=to, round=course.number, prices=course.prices, rho_micro=course.rho_micro)

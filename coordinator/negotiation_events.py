@@ -30,7 +30,6 @@ class SayReady:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayBid:
     round: int
-    roster: str
     price_hash: str
     energy_wh: tuple[int, ...]
 
@@ -46,6 +45,7 @@ class TellPrices:
     to: str
     round: int
     prices: tuple[int, ...]
+    rho_micro: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ def contract_price(
     """Return the price a buyer offers for the slot, within its own tariff.
 
     Args:
-        rule: `marginal`: the negotiated price, in ticks. `midpoint`: half way between the buyer's export and import price.
+        rule: `marginal`: the negotiated price, in ticks.
+            `midpoint`: half way between the buyer's export and import price.
             `sdr`: falls from import to export price as supply over demand rises (Liu et al., "Energy-sharing model with
             price-based demand response for microgrids of peer-to-peer prosumers", IEEE Trans. Power Syst. 2017).
         marginal_micro: The negotiated price of the slot.

@@ -33,6 +33,10 @@ Integers = NDArray[np.int64]
 """Sums of squares of all bids that a message can carry fit into 64 bits, for more homes than a charter has members."""
 
 PLAIN_ROUNDS = 4
+PLAIN_PCT, STALE_FACTOR = 100, 3
+"""Bids of an earlier round are a delay in the loop: with a fifth of them relaxation 1.6 would let it swing ever wider
+(largest eigenvalue of the mean's recursion 1.10), relaxation 1 lets it settle (0.76).
+"""
 NEAR = 100
 """First bids nearly cancel when the square of their mean is under this part of the mean of their squares."""
 FITTED_AFTER = 6
@@ -68,6 +72,7 @@ class Tally:
         squares: Sum of the squares of all trades [Wh^2].
         moves: Sum of the squares of how far the trades moved since the last round [Wh^2].
         volume_wh: Sum of the trades, bought and sold, all counted positive.
+        stale: How many of the bids are those of an earlier round.
     """
 
     homes: int
@@ -75,9 +80,10 @@ class Tally:
     squares: int
     moves: int
     volume_wh: int
+    stale: int = 0
 
     @classmethod
-    def of(cls, bids: Integers, before: Integers, rules: Rules) -> "Tally":
+    def of(cls, bids: Integers, before: Integers, rules: Rules, stale: int = 0) -> "Tally":
         """Count bids of shape (homes, entries); `before` are the same homes' of the round before, 0 of who had none."""
         trades = bids[:, : rules.horizon_slots]
         moved = trades - before[:, : rules.horizon_slots]
@@ -87,6 +93,7 @@ class Tally:
             squares=int((trades * trades).sum()),
             moves=int((moved * moved).sum()),
             volume_wh=int(np.abs(trades).sum()),
+            stale=stale,
         )
 
     def mismatch(self, rules: Rules) -> int:
@@ -125,6 +132,11 @@ class Course:
         held = (0,) * (len(opening) - rules.horizon_slots)
         return cls(number=1, rho_micro=rules.rho_micro, prices=opening, opening=opening, held_micro=held)
 
+    @property
+    def hash(self) -> str:
+        """Names what is answered in this round: prices and step size."""
+        return hash_prices((*self.prices, self.rho_micro))
+
     def next(self, tally: Tally, rules: Rules) -> "Course":
         """Return the course of the next round; every quotient is rounded half even once, in integers.
 
@@ -132,7 +144,8 @@ class Course:
         """
         n, mismatch = rules.horizon_slots, tally.mismatch(rules)
         near = mismatch * NEAR < tally.homes * tally.squares if self.number == 1 else self.near
-        relaxation = 100 if near and self.number <= PLAIN_ROUNDS else rules.relaxation_pct
+        relaxation = PLAIN_PCT if near and self.number <= PLAIN_ROUNDS else rules.relaxation_pct
+        relaxation = max(min(relaxation, PLAIN_PCT), relaxation - STALE_FACTOR * 100 * tally.stale // tally.homes)
         gain, divisor = self.rho_micro * relaxation * 3600, tally.homes * rules.slot_s * 100
         trade_prices = [
             _clipped(price + round_ratio(gain * total, divisor))

@@ -190,7 +190,6 @@ class Trader:
                 case SayBid():
                     body = {
                         "round": event.round,
-                        "roster": event.roster,
                         "price_hash": event.price_hash,
                         "energy_wh": event.energy_wh,
                     }
@@ -199,9 +198,8 @@ class Trader:
                     body = {"round": event.round, "price_hash": event.price_hash}
                     effects.append(self._whisper(PriceRequest, "*", slot, body))
                 case TellPrices():
-                    effects.append(
-                        self._whisper(Prices, event.to, slot, {"round": event.round, "prices": event.prices})
-                    )
+                    body = {"round": event.round, "prices": event.prices, "rho_micro": event.rho_micro}
+                    effects.append(self._whisper(Prices, event.to, slot, body))
                 case Finished():
                     effects += self._finished(event, now)
         return effects

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import demo, forecast, home, market, parts
+from agent.cli import demo, forecast, home, market, parts, study
 from coordinator.errors import CommonwattError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("watch")(parts.watch)
 app.command("simulator")(parts.simulator)
 app.command("broker")(parts.broker)
 app.command("dashboard")(parts.dashboard)
+app.command("study")(study.study)
 app.add_typer(market.app, name="market")
 app.add_typer(forecast.app, name="forecast")
 

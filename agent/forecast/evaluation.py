@@ -43,16 +43,16 @@ class Scores:
     @property
     def skill_mae(self) -> float:
         """How far the median's MAE lies below the better of yesterday and last week, as a share."""
-        return 1 - self.mae / min(self.mae_day, self.mae_week)
+        return -_above(self.mae, min(self.mae_day, self.mae_week))
 
     @property
     def rmse_ratio_mean7(self) -> float:
-        return self.rmse / self.rmse_mean7
+        return 1 + _above(self.rmse, self.rmse_mean7)
 
     @property
     def worse_than_naive(self) -> float:
         """How far the MAE lies above that of the best naive forecast, as a share; negative is better."""
-        return self.mae / min(self.mae_day, self.mae_week, self.mae_mean7, self.mae_meanw4) - 1
+        return _above(self.mae, min(self.mae_day, self.mae_week, self.mae_mean7, self.mae_meanw4))
 
     def plain(self) -> dict[str, float]:
         return {name: value if isinstance(value, int) else round(value, 4) for name, value in asdict(self).items()}
@@ -93,6 +93,11 @@ def score(truth_w: Floats, mean_w: Floats, band_w: Floats, naive_w: Mapping[str,
         mae_meanw4=float(np.abs(naive_error["meanw4"]).mean()),
         rmse_mean7=_rms(naive_error["mean7"]),
     )
+
+
+def _above(error: float, reference: float) -> float:
+    """Return how far an error lies above another, as a share; 0 where both are 0."""
+    return error / reference - 1 if reference > 0 else float(np.inf) if error > 0 else 0.0
 
 
 def _rms(errors: Floats) -> float:

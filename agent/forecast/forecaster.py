@@ -112,6 +112,13 @@ class Forecaster:
         self._load.fit(load)
         self._pv.fit(pv)
 
+    def judge(self, history: History, weather: Weather | None = None) -> None:
+        """Mix anew by what came since the last fit or call; takes milliseconds, where a fit takes seconds."""
+        known = history.last_days(LEARN_DAYS).without_stuck_meters()
+        load, pv = self._signals(known, known.slots, weather)
+        self._load.judge(load)
+        self._pv.judge(pv)
+
     def verdicts(self) -> tuple[Verdict, Verdict]:
         """Return how the members of load and sun did on recent days, as of the last fit."""
         return self._load.verdict, self._pv.verdict

@@ -59,7 +59,7 @@ class Learner:
     def forget(self) -> None:
         """Begin anew, with the first naive member of each aim."""
         self._members = members_for(0)
-        self._fitted_to = 0
+        self._judged_key = 0
         self._record: Record | None = None
         self.verdict = judge(tuple(self._members), None)
 
@@ -71,7 +71,7 @@ class Learner:
         )
 
     def fit(self, s: Signal) -> None:
-        """Judge the members by what came since they were fitted, then fit them anew to the whole history.
+        """Judge the members by what came since they were last judged, then fit them anew to the whole history.
 
         The first time, after a long pause, and when new kinds join, the newest days are held back and the members
         judged on these.
@@ -81,32 +81,44 @@ class Learner:
         if days < RIDGE_DAYS_MIN:
             self.forget()
             return
+        wanted = members_for(days)
         t, held = tables(s, 0), min(RECORD_DAYS * day, known // 3)
-        names = tuple(members_for(days))
-        since = (self._fitted_to - s.first_key) // s.step_s
-        record = self._record if tuple(self._members) == names and known - held <= since <= known else None
         with THREADS.limit(limits=1, user_api="openmp"):
-            if record is None or record.names != names:
-                self._members = _fitted(members_for(days), t, known - held, self._horizon, _ROWS_MAX // 2)
-                record = self._score(t, known - held)
-            else:
-                record = record.followed_by(self._score(t, since))
-            self._members = _fitted(members_for(days), t, known, self._horizon)
-        self._fitted_to, self._record = s.first_key + known * s.step_s, record
-        self.verdict = judge(tuple(self._members), record if record.names == tuple(self._members) else None)
+            since = self._judged_to(s)
+            if tuple(self._members) != tuple(wanted) or since < known - held:
+                since, self._record = known - held, None
+                self._members = _fitted(members_for(days), t, since, self._horizon, _ROWS_MAX // 2)
+            self._judge(t, since)
+            self._members = _fitted(wanted, t, known, self._horizon)
+        self.verdict = judge(tuple(self._members), self._record)
 
-    def _score(self, t: Tables, since: int) -> Record:
-        """Let the members forecast what came from slot `since` on."""
-        s = t.signal
-        issues = np.arange(since, s.values.size, max(1, _SCORED_EVERY_S // s.step_s))
+    def judge(self, s: Signal) -> None:
+        """Judge the members by what came since they were last judged, and leave them as they are."""
+        since = self._judged_to(s)
+        if self._record is None or since < 0:
+            return
+        with THREADS.limit(limits=1, user_api="openmp"):
+            self._judge(tables(s, max(0, since - self._horizon)), since)
+        self.verdict = judge(tuple(self._members), self._record)
+
+    def _judged_to(self, s: Signal) -> int:
+        """Return the first slot the members were not judged on; -1 if they never were, or on later slots."""
+        since = (self._judged_key - s.first_key) // s.step_s
+        return since if self._record is not None and 0 <= since <= s.values.size else -1
+
+    def _judge(self, t: Tables, since: int) -> None:
+        """Let the members forecast what came from slot `since` on, each slot from four issues of the day before it."""
+        s, stride = t.signal, max(1, _SCORED_EVERY_S // t.signal.step_s)
+        issues = np.arange(since - self._horizon + stride, s.values.size, stride)
         ahead = np.arange(self._horizon)
         issue, target = (a.ravel() for a in np.broadcast_arrays(issues[:, None], issues[:, None] + ahead[None, :]))
-        good = target < s.values.size
+        good = (issue > 0) & (target >= since) & (target < s.values.size)
         issue, target = _with_past(t, issue[good], target[good])
         names = tuple(self._members)
         said = _say(self._members, names, t.features(issue, target))
-        keys = s.first_key + issue * s.step_s
-        return Record(names=names, keys=keys, said_w=said, came_w=s.values[target])
+        newer = Record(names=names, keys=s.first_key + target * s.step_s, said_w=said, came_w=s.values[target])
+        self._record = newer if self._record is None else self._record.followed_by(newer)
+        self._judged_key = s.first_key + s.values.size * s.step_s
 
     def predict(self, s: Signal, issues: Ints, count: int) -> tuple[Floats, Floats]:
         """Forecast from each issue (a slot index) on.

@@ -14,7 +14,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import ThreadpoolController
 
 from agent.forecast.features import column
@@ -27,13 +27,13 @@ AIMS: tuple[Aim, ...] = ("mean", *QUANTILES)
 MIXED: Mapping[Aim, tuple[str, ...]] = {
     "mean": ("mean7", "weekday4", "kind_mean", "mean28", "ridge", "boosting", "boosting_log"),
     0.1: ("low", "boosting_low"),
-    0.5: ("median7", "day1", "day7", "middle", "kind_median", "boosting_log", "boosting_median"),
+    0.5: ("median7", "day1", "day7", "middle", "kind_median", "boosting_log", "boosting_median", "boosting_habits"),
     0.9: ("high", "boosting_high"),
 }
 """What each aim may be mixed from; the first speaks alone until enough is known to compare."""
 
 LEARNED = frozenset(
-    {"ridge", "boosting", "boosting_log", "boosting_median", "boosting_low", "boosting_high"},
+    {"ridge", "boosting", "boosting_log", "boosting_median", "boosting_habits", "boosting_low", "boosting_high"},
 )
 RIDGE_DAYS_MIN = 14
 BOOSTING_DAYS_MIN = 42
@@ -54,6 +54,9 @@ _LINEAR = [
     )
 ]
 """What ridge looks at: nothing that drifts with the season, along which a line would run away."""
+_SEASON = [column(name) for name in ("season_cos", "season_sin", "sun")]
+"""Months never seen before mislead trees that know the season, and those that do not know it miss what it brings. On
+recorded homes each is the better one on about half; both are there, and the last weeks decide."""
 _LOG_FROM_W = 50.0
 """Squared loss of logarithms cares for shares rather than watts: between a mean and a median, and fast to fit."""
 
@@ -97,16 +100,27 @@ def members_for(days: float) -> dict[str, Any]:
     if days >= RIDGE_DAYS_MIN:
         members["ridge"] = Correction()
     if days >= BOOSTING_DAYS_MIN:
-        log = _boosting("squared_error", max_iter=100, learning_rate=0.07)
+        log = _boosting("squared_error", max_iter=80, learning_rate=0.08)
         members |= {
             "boosting": _boosting("squared_error", max_iter=80, learning_rate=0.08),
-            "boosting_log": TransformedTargetRegressor(log, func=_to_log, inverse_func=_from_log, check_inverse=False),
-            "boosting_median": _boosting("absolute_error", max_iter=150, learning_rate=0.05),
+            "boosting_log": _without_season(
+                TransformedTargetRegressor(log, func=_to_log, inverse_func=_from_log, check_inverse=False)
+            ),
+            "boosting_median": _boosting("absolute_error", max_iter=120, learning_rate=0.06),
+            "boosting_habits": _without_season(_boosting("absolute_error", max_iter=120, learning_rate=0.06)),
             "boosting_low": _boosting("quantile", quantile=QUANTILES[0], max_iter=40, learning_rate=0.15),
             "boosting_high": _boosting("quantile", quantile=QUANTILES[2], max_iter=40, learning_rate=0.15),
         }
     naive = (name for mixed in MIXED.values() for name in mixed if name not in LEARNED)
     return {name: Column(name) for name in naive} | members
+
+
+def _without_season(model: Any) -> Any:
+    return make_pipeline(FunctionTransformer(_timeless), model)
+
+
+def _timeless(x: Floats) -> Floats:
+    return np.delete(x, _SEASON, axis=1)
 
 
 def _to_log(power_w: Floats) -> Floats:

@@ -34,7 +34,7 @@ class Record:
 
     Args:
         names: The members.
-        keys: Issue time of each row, shape (r,).
+        keys: Slot of each row, shape (r,).
         said_w: Shape (r, len(names)).
         came_w: Shape (r,).
     """
@@ -101,7 +101,7 @@ def judge(names: Sequence[str], record: Record | None) -> Verdict:
     names = tuple(names)
     allowed = np.array([[name in MIXED[aim] for name in names] for aim in AIMS])
     losses = np.full(allowed.shape, np.nan)
-    if record is None or record.came_w.size < _ROWS_MIN:
+    if record is None or record.names != names or record.came_w.size < _ROWS_MIN:
         shares = np.array([[float(name == MIXED[aim][0]) for name in names] for aim in AIMS])
         return Verdict(names=names, shares=shares, stretch=(1.0, 1.0), thin_w=0.0, losses=losses)
     age_days = (record.keys.max() - record.keys) / DAY_S

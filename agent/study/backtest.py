@@ -22,6 +22,7 @@ DAY_S = 86_400
 HISTORY_SHARE = 0.6
 """Share of the record that is only learned from, unless --from says otherwise."""
 REFIT_DAYS = 14
+JUDGE_DAYS = 7
 VOLT = 230.0
 
 
@@ -137,14 +138,23 @@ def issue_keys(community: Community, walk: Walk) -> Ints:
 def walk_forward(
     forecaster: Forecaster, history: History, issues: Ints, refit_days: int, weather: Weather | None = None
 ) -> Iterator[Forecasts]:
-    """Yield the forecasts of a day from each issue on, in blocks; the forecaster learns anew before each block."""
-    count = DAY_S // history.first.length_s
-    blocks = (issues - issues[0]) // (refit_days * DAY_S)
-    for block in np.unique(blocks):
-        keys = issues[blocks == block]
-        forecaster.fit(history.upto(int(keys[0])), weather)
-        firsts = [Slot(int(key), history.first.length_s) for key in keys]
-        yield forecaster.predict_many(firsts, count, history, weather)
+    """Yield the forecasts of a day from each issue on, week by week.
+
+    Before each week members are judged and mixed anew, every `refit_days` they also learn anew.
+    """
+    count, step_s = DAY_S // history.first.length_s, history.first.length_s
+    fitted = -1
+    weeks = (issues - issues[0]) // (JUDGE_DAYS * DAY_S)
+    for week in np.unique(weeks):
+        keys = issues[weeks == week]
+        past = history.upto(int(keys[0]))
+        due = int(keys[0] - issues[0]) // (refit_days * DAY_S)
+        if due > fitted:
+            forecaster.fit(past, weather)
+            fitted = due
+        else:
+            forecaster.judge(past, weather)
+        yield forecaster.predict_many([Slot(int(key), step_s) for key in keys], count, history, weather)
 
 
 def backtest_home(community: Community, home: CommunityHome, walk: Walk) -> HomeBacktest:
@@ -188,6 +198,7 @@ def _walked(
     naive = {name: values[targets - first] for name, values in naive.items()}
     flat = {name: values.ravel() for name, values in naive.items()}
     truth = values_w[targets]
+    truth[(truth == 0) & (naive["mean7"] == 0)] = np.nan  # the sun at night is no forecast
     scores = score(truth.ravel(), mean_w.ravel(), band_w.reshape(-1, 3), flat)
     if scores is None:
         return None

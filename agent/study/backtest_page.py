@@ -98,12 +98,13 @@ def page(community: Community, walk: Walk, results: Sequence[HomeBacktest], figu
         ("Home by home", _TABLE, _table(known)),
     )
     body = "\n".join(f"<section><h2>{title}</h2><p>{text}</p>{picture}</section>" for title, text, picture in sections)
+    homes = f"{len(known)} home{'s' if len(known) > 1 else ''}"
     issued = "at every local midnight" if walk.issue == "midnight" else "at every slot"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}: forecasts looked back</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head><body>'
         f"<h1>How good are the forecasts for {name}?</h1>"
-        f'<p class="faint">Load of {len(known)} homes, a day ahead, issued {issued} from {_day(known, 0)} to '
+        f'<p class="faint">Load of {homes}, a day ahead, issued {issued} from {_day(known, 0)} to '
         f"{_day(known, -1)} ({escape(zone.key)}). Every forecast knows only what was metered before it; habits are "
         f"learned anew every {walk.refit_days} days, each home from its own meter alone.</p>"
         f'{_cards(figures["mean"])}{body}<p class="faint">{FORECASTS} and {FIGURES} beside this page hold every '

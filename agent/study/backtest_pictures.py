@@ -96,7 +96,7 @@ def coverage(known: Known) -> str:
     axes.plot(range(len(shares)), shares, linestyle="none", marker="o", markersize=4, color=GREEN)
     axes.set_ylim(min(70.0, shares[0] - 1), max(90.0, shares[-1] + 1))
     axes.set_xticks([])
-    axes.set_xlabel(f"{len(shares)} homes, by coverage")
+    axes.set_xlabel(f"homes: {len(shares)}, by coverage")
     axes.set_ylabel("within the band, %")
     axes.grid(axis="y", color=GRID)
     return _svg(figure, "coverage")

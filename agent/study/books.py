@@ -1,7 +1,8 @@
 """Bills of a period from what was lived, as `docs/architecture.md` defines them. Exact until the last line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from decimal import Decimal
 
 import numpy as np
@@ -34,6 +35,7 @@ class Books:
         import_wh: Bought from the grid: not covered by trades.
         export_wh: Sold to the grid.
         bought_wh: From neighbours.
+        sold_wh: To neighbours.
     """
 
     import_micro: Ints
@@ -46,6 +48,7 @@ class Books:
     import_wh: Ints = field(init=False)
     export_wh: Ints = field(init=False)
     bought_wh: Ints = field(init=False)
+    sold_wh: Ints = field(init=False)
     discharged_wh: Floats = field(init=False)
     slots: int = 0
     rounds: int = 0
@@ -53,7 +56,8 @@ class Books:
     def __post_init__(self) -> None:
         self.stored_wh = self.start_wh
         homes = self.start_wh.shape[0]
-        self.paid, self.import_wh, self.export_wh, self.bought_wh = np.zeros((4, homes), dtype=np.int64)
+        zeros = np.zeros((5, homes), dtype=np.int64)
+        self.paid, self.import_wh, self.export_wh, self.bought_wh, self.sold_wh = zeros
         self.discharged_wh = np.zeros(homes)
 
     def add(self, lived: Lived, at: int) -> None:
@@ -65,6 +69,7 @@ class Books:
         self.export_wh += np.maximum(-off_wh, 0)
         for deal in lived.deals:
             self.bought_wh[deal.buyer] += deal.energy_wh
+            self.sold_wh[deal.seller] += deal.energy_wh
         self.discharged_wh += np.maximum(lived.battery_wh, 0.0)
         self.stored_wh = lived.stored_wh
         self.slots += 1
@@ -77,6 +82,21 @@ class Books:
             Decimal(paid) / _WH_MICRO - Decimal(str(round(value, 6)))
             for paid, value in zip(self.paid.tolist(), left.tolist(), strict=True)
         ]
+
+
+def month_of(slot: Slot, timezone: tzinfo) -> str:
+    """Return the local month in which a slot begins, as "2016-08"."""
+    return f"{slot.start_at.astimezone(timezone):%Y-%m}"
+
+
+def monthly_bills(closings: Mapping[str, Sequence[Decimal]]) -> dict[str, list[Decimal]]:
+    """Return each home's bill by month from what the books showed at the end of each month, oldest first."""
+    found: dict[str, list[Decimal]] = {}
+    before: Sequence[Decimal] | None = None
+    for month, bills in closings.items():
+        found[month] = [now - then for now, then in zip(bills, before or [Decimal(0)] * len(bills), strict=True)]
+        before = bills
+    return found
 
 
 def contracts_and_rest(deals: Iterable[Deal], net_wh: Ints) -> tuple[Ints, Ints]:

@@ -1,27 +1,36 @@
 """The study's engine: strategies and parts of the period as independent tasks in processes, results kept on disk.
 
 A task that was finished once is not lived again: its sums lie in the work folder, under a name that is the hash of all
-that they depend on. So a study that was interrupted goes on where it was.
+that they depend on, the program included. So a study that was interrupted goes on where it was.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.study.books import Books, terminal_prices
+from agent.study.books import Books, month_of, monthly_bills, terminal_prices
 from agent.study.foresight import Expectation, Kind, expectations
 from agent.study.life import Strategy, live
 from agent.study.lives import Lives
+from agent.study.record import Recorder
 from agent.study.segments import Segment, segments
 from agent.study.street import Options, Street
 from coordinator.clock import cpu_s
 from coordinator.slots import Slot
+
+_FORESEEING = ("agent/forecast",)
+_LIVING = ("agent/forecast", "agent/planning", "agent/study", "coordinator")
+"""Packages whose code decides forecasts, and lives."""
+_SHOWING = ("study_", "market", "backtest", "pictures", "report", "figures")
+"""Modules of these packages whose names begin so only show what was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +64,15 @@ class Part:
 
     Args:
         seconds: CPU of this task, forecasts not counted.
+        monthly: Bill of each home by local month.
+        file: Where the sums lie; of `traded` with the record of every slot.
     """
 
     segment: Segment
     books: Books
     seconds: float
+    monthly: Mapping[str, Sequence[Decimal]] = field(default_factory=dict)
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +126,14 @@ def _all(
         return results
     with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(lives, question, work)) as pool:
         futures: dict[Future[Any], Task] = {pool.submit(_run, task): task for task in tasks}
-        for future in as_completed(futures):
-            results.append((futures[future], future.result()))
-            on_done(futures[future])
+        try:
+            for future in as_completed(futures):
+                results.append((futures[future], future.result()))
+                on_done(futures[future])
+        except BaseException:
+            # who interrupts a study waits for what is running, not for all that was asked
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return results
 
 
@@ -147,7 +165,7 @@ class _Worker:
     def _foresee(self, segment: Segment) -> tuple[list[Expectation], float]:
         """Return a part's forecasts and the CPU seconds that making them took."""
         q, horizon = self._question, self._question.options.rules.horizon_slots
-        path = self._path("forecast", q.forecast, segment, horizon, q.refit_days)
+        path = self._path("forecast", _program(*_FORESEEING), q.forecast, segment, horizon, q.refit_days)
         if path.exists():
             with np.load(path) as file:
                 known = zip(file["load_w"], file["pv_w"], strict=True)
@@ -162,26 +180,46 @@ class _Worker:
 
     def _live(self, strategy: Strategy, segment: Segment) -> Part:
         q, lives = self._question, self._lives
-        path = self._path(strategy, q.forecast, segment, q.options, q.refit_days)
+        path = self._path(strategy, _program(*_LIVING), q.forecast, segment, q.options, q.refit_days)
         street = Street(lives, segment.first, q.options, half_full=segment.run_in > 0)
         books = street.open_books()
         if path.exists():
             with np.load(path) as file:
-                return Part(segment=segment, books=_filled(books, file), seconds=float(file["seconds"]))
+                return Part(
+                    segment=segment,
+                    books=_filled(books, file),
+                    seconds=float(file["seconds"]),
+                    monthly=_monthly(file),
+                    file=path,
+                )
         if strategy == "perfect":
             count = segment.run_in + segment.slots
             foreseen = expectations(lives, "perfect", segment.first, count, q.options.rules.horizon_slots)
         else:
             foreseen, _ = self._foresee(segment)
         begun = cpu_s()
+        closings: dict[str, list[Decimal]] = {}
+        recorder = Recorder(lives.timezone, street.hours)
         for step, lived in enumerate(live(street, strategy, foreseen)):
             if step < segment.run_in:
                 books.start_wh = books.stored_wh = lived.stored_wh
-            else:
-                books.add(lived, street.offset + step)
-        seconds = cpu_s() - begun
-        _save(path, seconds=seconds, **{name: getattr(books, name) for name in _SUMS})
-        return Part(segment=segment, books=books, seconds=seconds)
+                continue
+            books.add(lived, street.offset + step)
+            if strategy == "traded":
+                recorder.add(lived, foreseen[step])
+            month = month_of(lived.slot, lives.timezone)
+            if books.slots == segment.slots or month_of(lived.slot.shifted(1), lives.timezone) != month:
+                closings[month] = books.bills()
+        seconds, monthly = cpu_s() - begun, monthly_bills(closings)
+        _save(
+            path,
+            seconds=seconds,
+            months=list(monthly),
+            month_bills=[[str(bill) for bill in bills] for bills in monthly.values()],
+            **{name: getattr(books, name) for name in _SUMS},
+            **(recorder.arrays() if strategy == "traded" else {}),
+        )
+        return Part(segment=segment, books=books, seconds=seconds, monthly=monthly, file=path)
 
 
 _SUMS = tuple(f.name for f in fields(Books) if f.name not in ("import_micro", "export_micro", "terminal_per_kwh"))
@@ -192,6 +230,22 @@ def _filled(books: Books, file: Any) -> Books:
         value = file[name]
         setattr(books, name, int(value) if value.ndim == 0 else value)
     return books
+
+
+def _monthly(file: Any) -> dict[str, list[Decimal]]:
+    rows = zip(file["months"].tolist(), file["month_bills"].tolist(), strict=True)
+    return {month: [Decimal(bill) for bill in bills] for month, bills in rows}
+
+
+@cache
+def _program(*packages: str) -> str:
+    """Return the hash of the code that the packages' decisions depend on."""
+    digest, top = hashlib.blake2b(digest_size=16), Path(__file__).parents[2]
+    for package in packages:
+        for path in sorted((top / package).glob("*.py")):
+            if not path.name.startswith(_SHOWING):
+                digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _save(path: Path, **arrays: Any) -> None:

@@ -188,7 +188,7 @@ def _agreed(views: Mapping[str, Finished]) -> Finished:
 def _empty_bid_bytes(slot: Slot, length: int) -> int:
     """Return the length on the wire of everything in a signed bid but the numbers of its vector."""
     zeros = (0,) * length
-    said = SayBid(round=10, roster=_HASH, price_hash=_HASH, energy_wh=zeros)
+    said = SayBid(round=10, price_hash=_HASH, energy_wh=zeros)
     return len(_bid(slot, "a" * 16, said).model_dump_json()) - length + 1 + len(encode_base64(bytes(64)))
 
 
@@ -210,7 +210,6 @@ def _bid(slot: Slot, home: str, event: SayBid) -> Bid:
     return Bid.model_construct(
         kind="bid",
         round=event.round,
-        roster=event.roster,
         price_hash=event.price_hash,
         energy_wh=event.energy_wh,
         **_header(slot, home),
@@ -377,8 +376,8 @@ class _Lossy:
                     body = {"round": event.round, "price_hash": event.price_hash, **_header(self._slot, home)}
                     self._send(home, PriceRequest.model_construct(**body))
                 case TellPrices():
-                    body = {"round": event.round, "prices": event.prices, **_header(self._slot, home, event.to)}
-                    self._send(home, Prices.model_construct(**body))
+                    body = {"round": event.round, "prices": event.prices, "rho_micro": event.rho_micro}
+                    self._send(home, Prices.model_construct(**body, **_header(self._slot, home, event.to)))
                 case Finished():
                     self._done[home] = event
 

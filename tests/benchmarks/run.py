@@ -11,6 +11,7 @@ import argparse
 import json
 import statistics
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable
@@ -216,6 +217,24 @@ def price_rules(data: Path) -> Figures:
     return figures
 
 
+def study(data: Path) -> Figures:
+    """17 real homes, an August and a January week in closed loop: shares of the possible gain, and who loses."""
+    from study_weeks import WEEKS, run, verdicts
+
+    with tempfile.TemporaryDirectory() as work:
+        return verdicts(run(data / "fontana17", WEEKS, Path(work)))
+
+
+def forecasts(data: Path) -> Figures:
+    """Load forecasts, day ahead from midnight: 15 homes in Fontana, 40 in London; and what learning a year takes."""
+    from forecasts import accuracy, cost
+
+    figures = {f"fontana_{name}": value for name, value in accuracy(data / "fontana17").items()}
+    if (data / "london40").is_dir():
+        figures |= {f"london_{name}": value for name, value in accuracy(data / "london40").items()}
+    return figures | cost(data / "fontana17")
+
+
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "answer": answer,
     "negotiation": negotiation,
@@ -225,7 +244,9 @@ BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "scale": scale,
     "negotiation_over_mqtt": negotiation_over_mqtt,
     "week": week,
+    "forecasts": forecasts,
     "price_rules": price_rules,
+    "study": study,
 }
 NEED_DATA = {
     "negotiation",
@@ -235,6 +256,8 @@ NEED_DATA = {
     "negotiation_over_mqtt",
     "week",
     "price_rules",
+    "study",
+    "forecasts",
 }
 
 

@@ -11,7 +11,8 @@ from agent.simulator.settings import GeneratorSettings
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from negotiation_over_mqtt import ROUNDS, negotiate
-from recorded_homes import HISTORY_DAYS
+
+from agent.study.homes import HISTORY_DAYS
 
 pytestmark = pytest.mark.mosquitto
 

@@ -118,7 +118,6 @@ class Hall:
                     now=self.now,
                     slot=slot,
                     round=event.round,
-                    roster=event.roster,
                     price_hash=event.price_hash,
                     energy_wh=event.energy_wh,
                 )
@@ -126,6 +125,6 @@ class Hall:
                 body = {"round": event.round, "price_hash": event.price_hash}
                 return self.street.seal(PriceRequest, home, now=self.now, slot=slot, **body)
             case TellPrices():
-                body = {"round": event.round, "prices": event.prices}
+                body = {"round": event.round, "prices": event.prices, "rho_micro": event.rho_micro}
                 return self.street.seal(Prices, home, event.to, now=self.now, slot=slot, **body)
         raise AssertionError(event)

@@ -135,7 +135,7 @@ def test_the_next_negotiation_opens_where_the_last_one_ended(tmp_path: Path) -> 
 def test_what_a_liar_did_to_the_prices_ends_with_the_slot(tmp_path: Path) -> None:
     made = trading(tmp_path, 500, -400, 300)
     honest, _, liar = (made.homes[i.id] for i in made.identities)
-    liar.bid = lambda prices, anchor: [7500] * 8
+    liar.bid = lambda prices, anchor, rho: [7500] * 8
     made.run(SLOT.start_at)
     assert min(honest.results[0].prices_micro) > 10 * IMPORT_MICRO
     made.run(SLOT.end_at)
@@ -235,8 +235,8 @@ def test_a_seller_never_sells_below_its_own_feed_in_price(tmp_path: Path, rule: 
     made = trading(tmp_path, 500, -400, rules=RULES.model_copy(update={"price_rule": rule}))
     buyer, seller = made.identities
     made.homes[seller.id].floor_micro = IMPORT_MICRO - 1
-    made.homes[buyer.id].bid = lambda prices, anchor: [400] * 8
-    made.homes[seller.id].bid = lambda prices, anchor: [-400] * 8
+    made.homes[buyer.id].bid = lambda prices, anchor, rho: [400] * 8
+    made.homes[seller.id].bid = lambda prices, anchor, rho: [-400] * 8
     made.run(OFFERS_AT + 10 * SECOND)
     (offer,) = said(made, buyer.id, "offer")
     assert offer.price_micro < IMPORT_MICRO - 1
@@ -257,10 +257,10 @@ def _extremes(made: Neighbourhood, liar: Any, victim: str) -> list[bytes]:
         for value, number in itertools.product((-(10**9), 10**9), (1, 2, 1000)):
             bodies += [
                 (Ready, {"slot": slot, "prices": (value,) * 8}),
-                (Prices, {"slot": slot, "round": number, "prices": (value,) * 8}),
+                (Prices, {"slot": slot, "round": number, "prices": (value,) * 8, "rho_micro": 10**9}),
             ]
         for value, number in itertools.product((-(10**7), -7501, 7500, 10**7), (1, 2, 3, 1000)):
-            common = {"slot": slot, "round": number, "roster": "0" * 32, "price_hash": "f" * 32}
+            common = {"slot": slot, "round": number, "price_hash": "f" * 32}
             bodies.append((Bid, {**common, "energy_wh": (value,) * 8}))
         bodies += [
             (Position, {"slot": slot, "root": "0" * 32, "sold_wh": 10**8, "bought_wh": 10**8}),
@@ -303,7 +303,7 @@ def test_a_liars_impossible_bids_leave_the_others_prices_alone(tmp_path: Path) -
         made.homes[liar].at_home = False
         if lies:
             made.homes[liar].at_home = True
-            made.homes[liar].bid = lambda prices, anchor: [0] * 8
+            made.homes[liar].bid = lambda prices, anchor, rho: [0] * 8
 
             def exaggerate(sender: str, to: str, wire: bytes, made: Neighbourhood = made) -> bytes:
                 message = ADAPTER.validate_json(wire.partition(b"\n")[0])

@@ -61,4 +61,4 @@ def test_an_early_ready_for_another_horizon_is_its_senders_error(street: Neighbo
         prices=(1, 2),
     )
     assert other.receive(encode(short, sender).wire, START) is None
-    assert any("horizon" in reason for reason in other.refused)
+    assert any("vector" in reason for reason in other.refused)

@@ -21,12 +21,12 @@ def forecaster() -> Forecaster:
     return Forecaster(slot_s=3600, timezone=ZoneInfo("UTC"), pv_limit_w=0.0)
 
 
-@pytest.mark.timeout(240)
-def test_a_long_history_is_learned_in_another_process_with_the_same_result() -> None:
-    history, mine, here = without_sun(43), forecaster(), forecaster()
+def test_a_long_history_is_learned_in_another_process_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "BOOSTING_DAYS_MIN", 20)  # quickly learned, yet in another process
+    history, mine, here = without_sun(30), forecaster(), forecaster()
     trained = train(mine, history)
     here.fit(history)
-    first = START.shifted(43 * 24)
+    first = START.shifted(30 * 24)
     said = trained.forecaster.predict(first, 24, history)
     np.testing.assert_array_equal(said.load_w, here.predict(first, 24, history).load_w)
     assert said.load_source == "model"
@@ -46,5 +46,5 @@ def test_a_short_history_is_learned_here_and_leaves_the_one_in_use_alone() -> No
 
 def test_learning_that_fails_says_why_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_TIMEOUT_S", 0.01)
-    with pytest.raises(TrainingError, match="could not be learned anew: .*timed out"):
+    with pytest.raises(TrainingError, match="timed out"):
         train(forecaster(), without_sun(43))

@@ -109,7 +109,7 @@ def test_bytes_are_those_of_the_signed_message() -> None:
         for energy_wh in bids.values():
             bid = Bid(
                 community="0" * 16, sender=identity.id, to="*", inc=1, seq=10**6, sent_ms=SLOT.key * 1000,
-                expires_ms=SLOT.key * 1000, slot=SLOT.key, round=10, roster="0" * 32, price_hash="0" * 32,
+                expires_ms=SLOT.key * 1000, slot=SLOT.key, round=10, price_hash="0" * 32,
                 energy_wh=tuple(energy_wh),
             )  # fmt: skip
             sizes.append(len(encode(bid, identity).wire))

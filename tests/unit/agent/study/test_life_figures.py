@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_street import FIRST, street
 
+from agent.study.books import monthly_bills
 from agent.study.engine import Answer, Part, Question
 from agent.study.figures import captured, figures
 from agent.study.life import Strategy
@@ -24,7 +25,8 @@ def part(paid_per_home: float, slots: int = 84) -> Part:
     books.bought_wh += 500
     books.discharged_wh = np.array([6000.0, 3000.0, 0.0, 0.0])
     books.slots, books.rounds = slots, 5 * slots
-    return Part(segment=Segment(first=FIRST, run_in=0, slots=slots), books=books, seconds=1.0)
+    segment = Segment(first=FIRST, run_in=0, slots=slots)
+    return Part(segment=segment, books=books, seconds=1.0, monthly={"2026-06": books.bills()})
 
 
 def test_two_parts_add_up() -> None:
@@ -34,12 +36,16 @@ def test_two_parts_add_up() -> None:
     found = figures(LIVES, question, Answer(parts=parts, forecast_seconds=0.0))
     traded = found["strategies"]["traded"]
     assert traded["bill"] == 28.0
-    assert traded["homes"]["home-2"] == {"bill": 7.0}
+    assert traded["homes"]["home-2"]["bill"] == 7.0
+    assert traded["homes"]["home-0"]["cycles"] == 2.0
+    load_kwh = LIVES.homes[0].load_w[:168].sum() / 1000
+    assert traded["homes"]["home-0"]["self_sufficiency"] == pytest.approx(1 - 6 / load_kwh, abs=1e-4)
+    assert traded["trade_share"] == pytest.approx(4 / 28, abs=1e-4)
     assert traded["import_kwh"] == 24.0
     assert traded["traded_kwh"] == 4.0
     assert traded["cycles"] == 1.0
     assert traded["rounds_mean"] == 5.0
-    assert [p["bill"] for p in traded["parts"]] == [14.0, 14.0]
+    assert found["monthly"] == {"2026-06": {name: 4.0 * each for name, each in paid.items()}}
     assert found["captured"] == pytest.approx(3 / 5)
     assert found["captured_of_central"] == pytest.approx(3 / 4)
     assert found["captured_auction"] is None
@@ -51,3 +57,8 @@ def test_the_baseline_is_the_cheaper_of_the_two_lives_without_neighbours() -> No
     assert captured(totals | {"perfect": Decimal(6)}, "traded", "perfect") == 0.5
     assert captured(totals, "traded", "perfect") is None
     assert captured(totals | {"perfect": Decimal(10)}, "traded", "perfect") is None
+
+
+def test_a_months_bill_is_what_the_books_gained_in_it() -> None:
+    closings = {"2026-05": [Decimal(3), Decimal(-1)], "2026-06": [Decimal(5), Decimal(-4)]}
+    assert monthly_bills(closings) == {"2026-05": [3, -1], "2026-06": [2, -3]}
