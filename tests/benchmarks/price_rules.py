@@ -1,6 +1,6 @@
 """Who gains how much under each price rule: real homes in closed loop, every slot negotiated, kept, balanced and paid.
 
-    python tests/benchmarks/price_rules.py ../shared/data/fontana17 [--start 2016-08-22 2017-01-09 2017-04-10] [--days 7]
+    python tests/benchmarks/price_rules.py ../shared/data/fontana17 [--start 2016-08-22 2017-01-09 2017-04-10]
 
 Homes plan with the mean of the last seven days and know nothing of the slot they trade. What a home gains is its bill
 alone minus its bill with trading.

@@ -105,7 +105,7 @@ def test_changed_charter_wrong_name_and_open_key_are_found(files: Files) -> None
     said = "home.name is 'home-7', but the charter calls this key's home 'home-1': write that"
     assert wrong(files, "membership") == said
     charter = files.folder / "charter.json"
-    charter.write_text(charter.read_text().replace('"rho_micro": 150', '"rho_micro": 151'))
+    charter.write_text(charter.read_text().replace('"power_limit_w": ', '"power_limit_w": 1'))
     assert "the signature of 'home-1' is missing or does not fit" in wrong(files, "membership")
 
 

@@ -20,6 +20,9 @@ from agent.demo.launch import Part
 from agent.demo.options import DemoOptions
 from coordinator.errors import CommonwattError
 
+pytestmark = pytest.mark.timeout(180)
+"""A busy machine slows a demo's time down."""
+
 COMMAND = [sys.executable, "-m", "agent.cli.main", "demo", "--no-page"]
 
 
