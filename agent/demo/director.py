@@ -27,7 +27,7 @@ LET_GO_S = 0.1
 PATIENCE_SLOTS = 3
 """After the last slot, the demo waits this many slots for the last bills."""
 LOOK_S = 0.2
-PACE_CHECK_S = 0.05
+PACE_CHECK_S = 0.02
 SLOT_LEAST_S = 1.25
 """Wall seconds of a slot: its rounds, offers and answers go over real sockets and need their time."""
 
@@ -159,10 +159,9 @@ class Demo:
     async def _keep_pace(self, settled: Settled) -> None:
         pacemaker = Pacemaker(most=self._most(settled))
         while True:
-            due_s = self._wall.monotonic() + PACE_CHECK_S
+            begun_s = self._wall.monotonic()
             await asyncio.sleep(PACE_CHECK_S)
-            woken_s = self._wall.monotonic()
-            speed = pacemaker.late(woken_s - due_s, woken_s)
+            speed = pacemaker.slept(PACE_CHECK_S, self._wall.monotonic() - begun_s - PACE_CHECK_S)
             if speed is not None:
                 self._set_pace(settled, speed, notice_s=PACE_NOTICE_S)
 

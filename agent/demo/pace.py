@@ -7,13 +7,13 @@ worse than it would: a slower demo is the better one.
 
 from dataclasses import dataclass, field
 
-STALL_S = 0.25
-"""A loop that wakes up this late is overloaded: half of what a Modbus link waits for an answer."""
-CALM_S = 0.1
-"""A loop that is never later than this has time left."""
+BUSY_SHARE = 0.6
+"""A loop that spends more of its time than this on work is overloaded: answers begin to come too late."""
+CALM_SHARE = 0.4
+"""A loop that spends less than this has time left."""
+WINDOW_S = 3.0
+"""Wall seconds over which that is judged: a slot begins with a burst of work at any speed."""
 SLOWER, FASTER = 0.75, 1.1
-SLOWER_AFTER_S, FASTER_AFTER_S = 2.0, 8.0
-"""Wall seconds that a pace is given before it is judged again."""
 SLOWEST = 1 / 8
 """Of the speed asked for: below that the machine needs fewer homes, not more time."""
 
@@ -28,26 +28,32 @@ class Pacemaker:
 
     most: float
     speed: float = field(init=False)
-    _since_s: float | None = None
-    _latest_s: float = 0.0
+    _idle_s: float = 0.0
+    _busy_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.speed = self.most
 
-    def late(self, by_s: float, wall_s: float) -> float | None:
-        """Take how late the loop woke up at `wall_s`; return a new speed, or None to go on as before."""
-        if self._since_s is None:
-            self._since_s = wall_s
-        self._latest_s = max(self._latest_s, by_s)
-        lasted_s = wall_s - self._since_s
+    def slept(self, asked_s: float, late_s: float) -> float | None:
+        """Take how long the loop had nothing to do and how late it then came back; return a new speed, or None.
+
+        Args:
+            asked_s: What was asked for, in wall seconds.
+            late_s: How much longer it took, because the loop was at work.
+        """
+        self._idle_s += asked_s
+        self._busy_s += max(0.0, late_s)
+        passed_s = self._idle_s + self._busy_s
+        if passed_s < WINDOW_S:
+            return None
+        busy = self._busy_s / passed_s
+        self._idle_s = self._busy_s = 0.0
         wanted = self.speed
-        if by_s > STALL_S and lasted_s > SLOWER_AFTER_S:
+        if busy > BUSY_SHARE:
             wanted = max(self.speed * SLOWER, self.most * SLOWEST)
-        elif lasted_s > FASTER_AFTER_S:
-            if self._latest_s < CALM_S:
-                wanted = min(self.speed * FASTER, self.most)
-            self._since_s, self._latest_s = wall_s, 0.0
+        elif busy < CALM_SHARE:
+            wanted = min(self.speed * FASTER, self.most)
         if wanted == self.speed:
             return None
-        self.speed, self._since_s, self._latest_s = wanted, wall_s, 0.0
+        self.speed = wanted
         return wanted

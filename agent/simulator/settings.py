@@ -66,11 +66,14 @@ class GateSettings(Section):
             lines = self.file.read_text(encoding="ascii").splitlines()
         except FileNotFoundError:
             return []
-        fields = [line.split() for line in lines]
-        return [
-            Pace(wall_at=datetime.fromisoformat(wall), at=datetime.fromisoformat(at), speed=float(speed))
-            for wall, at, speed in fields
-        ]
+        return [self._pace(line) for line in lines]
+
+    def _pace(self, line: str) -> Pace:
+        try:
+            wall, at, speed = line.split()
+            return Pace(wall_at=datetime.fromisoformat(wall), at=datetime.fromisoformat(at), speed=float(speed))
+        except ValueError:
+            raise ValueError(f"{self.file}: {line!r} is no pace of a clock") from None
 
     def set_pace(self, pace: Pace) -> None:
         """Let time go at this pace, or change it: in one step for whoever looks."""

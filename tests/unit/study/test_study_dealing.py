@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agent.study.dealing import Trade, deal, net_wh, paid
 from coordinator.charter import PriceRule, Rules
+from coordinator.pricing import TICK_MICRO
 from coordinator.slots import Slot
 
 FIRST = Slot(1_700_000_000 // 3600 * 3600, 3600)
@@ -57,7 +58,7 @@ def test_homes_that_saw_different_bids_never_trade_beyond_their_own(
 def test_a_seller_refuses_a_price_below_what_the_grid_pays_it() -> None:
     seen = Seen([50_000], {"anna": [100], "ben": [-100]})
     tariffs = {"anna": [(300_000, 20_000)], "ben": [(300_000, 60_000)]}
-    rules = Rules.for_slot(3600, 24)
+    rules = Rules.for_slot(3600, 24, price_rule="marginal")
     assert deal(FIRST, {"anna": seen, "ben": seen}, tariffs, rules) == []
     tariffs["ben"] = [(300_000, 50_000)]
     assert deal(FIRST, {"anna": seen, "ben": seen}, tariffs, rules) == [
@@ -68,7 +69,7 @@ def test_a_seller_refuses_a_price_below_what_the_grid_pays_it() -> None:
 def test_a_buyer_whose_view_lags_by_one_price_step_is_served_and_by_more_is_not() -> None:
     bids = {"anna": [100], "ben": [-100]}
     step = Rules.for_slot(3600, 24).price_change_micro
-    for lag, count in ((step, 1), (step + 1, 0)):
+    for lag, count in ((step, 1), (step + TICK_MICRO, 0)):
         views = {"anna": Seen([180_000 - lag], bids), "ben": Seen([180_000], bids)}
         assert len(dealt(views)) == count
 
