@@ -109,7 +109,7 @@ class Agent:
             pool = LinkPool(self.clock)
             stack.push_async_callback(pool.close)
             devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
-            self._steering = Steering(self.config, devices, self.clock, self.charter.rules, self.notice)
+            self._steering = Steering(self.config, devices, self.clock, self.charter, self.notice)
             self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
                 devices,

@@ -16,14 +16,15 @@ from agent.devices.battery import Battery
 from agent.devices.device import Device
 from agent.devices.reading import HomeReading
 from coordinator.balancing import Numbers
-from coordinator.charter import Rules
+from coordinator.charter import Charter, Rules
 from coordinator.clock import Clock
 from coordinator.slots import Slot
 
-TELL_WALL_S = 0.2
-"""Wall seconds between two of a home's deviations at least, however fast slots run."""
-LIFE_WALL_S = 1.0
-"""Wall seconds a deviation holds at least: on a fast clock four polls, which slot time alone would not allow."""
+TELL_WALL_S = 0.05
+"""Wall seconds between two of a home's deviations at least, for every home, however fast slots run: everybody checks
+everybody's signature, and a fast demo of many homes would do little else."""
+LIFE_TELLS = 4
+"""On a fast clock a deviation holds as long as it takes to tell so many."""
 NO_BATTERY = GuardStatus(control="observe", target_w=None, reason="no battery to command")
 
 
@@ -50,13 +51,14 @@ def owner_storage(config: HomeConfig) -> Storage | None:
     )
 
 
-def owner_sharing(config: HomeConfig, rules: Rules, speed: float) -> Sharing:
-    """Return the home's side of shared balancing."""
+def owner_sharing(config: HomeConfig, rules: Rules, speed: float, homes: int) -> Sharing:
+    """Return the home's side of shared balancing, in a community of so many homes."""
+    tell_s = homes * TELL_WALL_S * speed
     envelope, limit_wh = owner_envelope(config), config.control.share_wh_per_day
     return Sharing(
         rules=rules,
-        interval_s=max(rules.deviation_s, TELL_WALL_S * speed),
-        life_s=max(rules.deviation_life_s, LIFE_WALL_S * speed),
+        interval_s=max(rules.deviation_s, tell_s),
+        life_s=max(rules.deviation_life_s, LIFE_TELLS * tell_s),
         range_w=0.0 if envelope is None else envelope.charge_w + envelope.discharge_w,
         wear_limit_wh=float("inf") if limit_wh is None else limit_wh,
     )
@@ -98,14 +100,15 @@ class Steering:
         shared: What it comes to now; None where it takes no part.
 
     Args:
-        rules: The charter's rules.
+        charter: The community's rules and members.
     """
 
     def __init__(
-        self, config: HomeConfig, devices: Sequence[Device], clock: Clock, rules: Rules, on_notice: NoticeSink
+        self, config: HomeConfig, devices: Sequence[Device], clock: Clock, charter: Charter, on_notice: NoticeSink
     ) -> None:
+        rules = charter.rules
         self.guard: Guard | None = None
-        self.sharing = owner_sharing(config, rules, clock.speed)
+        self.sharing = owner_sharing(config, rules, clock.speed, len(charter.members))
         self.takes_part = rules.balances_together and config.control.share
         self.shared: Shared | None = NOTHING_SHARED if self.takes_part else None
         self._zone = config.home.zone

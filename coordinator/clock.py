@@ -14,7 +14,7 @@ from typing import Protocol
 
 from coordinator.slots import require_utc
 
-PACE_LOOK_S = 0.1
+PACE_LOOK_S = 0.2
 """How often a clock looks for a new pace, in wall seconds."""
 PACE_NOTICE_S = 0.5
 """How long before it begins a pace is announced: long enough for every process to have looked."""

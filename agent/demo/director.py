@@ -23,7 +23,6 @@ from coordinator.errors import CommonwattError
 START_PATIENCE_S = 60.0
 START_PATIENCE_PART_S = 12.0
 """A Python process with scikit-learn takes about two seconds of a core to start; a slow machine has five times that."""
-LET_GO_S = 0.1
 PATIENCE_SLOTS = 3
 """After the last slot, the demo waits this many slots for the last bills."""
 LOOK_S = 0.2
@@ -127,7 +126,7 @@ class Demo:
             progress = self._look(settled, feeds, 0)
             on_progress(progress)
             if progress.begun:
-                self._set_pace(settled, self._most(settled), notice_s=LET_GO_S)
+                self._set_pace(settled, self._most(settled), notice_s=PACE_NOTICE_S)
                 return
             for (name, part), why in progress.ended.items():
                 raise CommonwattError(f"the {part} of {name} did not start: {why}")

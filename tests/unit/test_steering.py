@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from agent.config import HomeConfig
 from agent.control.envelope import Gate
 from agent.control.guard import GuardStatus
 from agent.devices.reading import HomeReading
-from agent.steering import LIFE_WALL_S, TELL_WALL_S, Aim, Steering, owner_sharing
+from agent.steering import Aim, Steering, owner_sharing
 from coordinator.balancing import Numbers
 from coordinator.charter import Rules
 from coordinator.clock import ManualClock
@@ -31,6 +32,9 @@ READING = HomeReading(
     at=SLOT.start_at, monotonic_s=0.0, grid_w=400.0, pv_w=0.0, battery_w=600.0, load_w=1000.0, soc_pct=50.0,
     import_wh=0.0, export_wh=0.0, quality="valid", missing=(),
 )  # fmt: skip
+
+
+HOMES = 6
 
 
 @dataclass
@@ -59,7 +63,8 @@ def config(**sections: Any) -> HomeConfig:
 
 
 def steering(guard: Any = None, rules: Rules = RULES, **sections: Any) -> Steering:
-    made = Steering(config(**sections), (), ManualClock(SLOT.start_at), rules, lambda level, text: None)
+    charter: Any = SimpleNamespace(rules=rules, members=range(HOMES))
+    made = Steering(config(**sections), (), ManualClock(SLOT.start_at), charter, lambda level, text: None)
     made.guard = guard
     return made
 
@@ -126,9 +131,12 @@ def test_a_community_that_does_not_share_hears_nothing(off: str) -> None:
     assert steer(steering(FakeGuard(), rules, battery=BATTERY), 0) is None
 
 
-@pytest.mark.parametrize(("speed", "interval_s", "life_s"), [(1.0, 5, 60), (360.0, 72, 360)])
-def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(speed: float, interval_s: float, life_s: float) -> None:
-    sharing = owner_sharing(config(battery=BATTERY, control={"share_wh_per_day": 300}), RULES, speed)
-    assert (sharing.interval_s, sharing.life_s) == (interval_s, life_s)
+@pytest.mark.parametrize(
+    ("speed", "homes", "interval_s", "life_s"), [(1.0, 6, 5, 60), (360.0, 6, 108, 432), (1.0, 64, 5, 60)]
+)
+def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(
+    speed: float, homes: int, interval_s: float, life_s: float
+) -> None:
+    sharing = owner_sharing(config(battery=BATTERY, control={"share_wh_per_day": 300}), RULES, speed, homes)
+    assert (sharing.interval_s, sharing.life_s) == pytest.approx((interval_s, life_s))
     assert (sharing.range_w, sharing.wear_limit_wh) == (6000, 300)
-    assert LIFE_WALL_S >= 4 * TELL_WALL_S
