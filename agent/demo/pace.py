@@ -7,9 +7,9 @@ worse than it would: a slower demo is the better one.
 
 from dataclasses import dataclass, field
 
-BUSY_SHARE = 0.6
+BUSY_SHARE = 0.85
 """A loop that spends more of its time than this on work is overloaded: answers begin to come too late."""
-CALM_SHARE = 0.4
+CALM_SHARE = 0.7
 """A loop that spends less than this has time left."""
 WINDOW_S = 3.0
 """Wall seconds over which that is judged: a slot begins with a burst of work at any speed."""
