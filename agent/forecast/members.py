@@ -100,16 +100,16 @@ def members_for(days: float) -> dict[str, Any]:
     if days >= RIDGE_DAYS_MIN:
         members["ridge"] = Correction()
     if days >= BOOSTING_DAYS_MIN:
-        log = _boosting("squared_error", max_iter=80, learning_rate=0.08)
+        log = _boosting("squared_error", max_iter=60, learning_rate=0.1)
         members |= {
-            "boosting": _boosting("squared_error", max_iter=80, learning_rate=0.08),
+            "boosting": _boosting("squared_error", max_iter=60, learning_rate=0.1),
             "boosting_log": _without_season(
                 TransformedTargetRegressor(log, func=_to_log, inverse_func=_from_log, check_inverse=False)
             ),
-            "boosting_median": _boosting("absolute_error", max_iter=120, learning_rate=0.06),
-            "boosting_habits": _without_season(_boosting("absolute_error", max_iter=120, learning_rate=0.06)),
-            "boosting_low": _boosting("quantile", quantile=QUANTILES[0], max_iter=40, learning_rate=0.15),
-            "boosting_high": _boosting("quantile", quantile=QUANTILES[2], max_iter=40, learning_rate=0.15),
+            "boosting_median": _boosting("absolute_error", max_iter=100, learning_rate=0.07),
+            "boosting_habits": _without_season(_boosting("absolute_error", max_iter=80, learning_rate=0.085)),
+            "boosting_low": _boosting("quantile", quantile=QUANTILES[0], max_iter=30, learning_rate=0.2),
+            "boosting_high": _boosting("quantile", quantile=QUANTILES[2], max_iter=30, learning_rate=0.2),
         }
     naive = (name for mixed in MIXED.values() for name in mixed if name not in LEARNED)
     return {name: Column(name) for name in naive} | members

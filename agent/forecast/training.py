@@ -30,7 +30,7 @@ class Trained:
     """A fitted forecaster and what fitting took.
 
     Args:
-        cpu_s: CPU seconds of the learning process, its start included; 0 where none was needed.
+        cpu_s: CPU seconds of learning, the start of the process not counted; 0 where no process was needed.
         peak_mb: Its largest resident memory.
     """
 
@@ -67,9 +67,11 @@ def _child() -> None:
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
     forecaster, history, weather = pickle.load(sys.stdin.buffer)
+    before = resource.getrusage(resource.RUSAGE_SELF)
     forecaster.fit(history, weather)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    answer = (forecaster, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    answer = (forecaster, cpu_s, used.ru_maxrss / 1024)
     sys.stdout.buffer.write(pickle.dumps(answer))
 
 
