@@ -16,6 +16,7 @@ from agent.planning.problem import Battery, Floats, Island
 from agent.planning.tariff import Tariff, TariffSettings, open_tariff
 from agent.simulator.community import Community, CommunityHome
 from agent.simulator.trace import TraceHome
+from agent.wishes import flexible_of
 from coordinator.charter import Rules
 from coordinator.matching import match
 from coordinator.slots import Slot
@@ -107,6 +108,7 @@ def planner_of(
         stored_wh=stored_wh,
         rho_micro=rules.rho_micro,
         timezone=community.timezone,
+        flexible=flexible_of(home.wishes, first, slots, community.timezone),
         island=Island(critical_w=CRITICAL_SHARE * load_w) if island else None,
     )
 

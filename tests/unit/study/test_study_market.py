@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,20 @@ def test_trading_finds_nearly_all_that_one_optimiser_finds_and_more_than_the_auc
     assert 0.97 < figures["captured"] <= 1.0001
     assert 0 < figures["captured_auction"] < figures["captured"]
     assert figures["unmatched_wh"] <= market.rules.unmatched_wh
+
+
+def test_a_car_of_the_folder_is_charged_and_paid_for(street: Path, market: Market, tmp_path: Path) -> None:
+    shutil.copytree(street, tmp_path / "elm")
+    with (tmp_path / "elm" / "community.toml").open("a") as file:  # the last home's
+        file.write('[[homes.vehicles]]\nname = "car"\ncapacity_kwh = 40\ncharge_kw = 7\narrives = "12:00"\n')
+        file.write('leaves = "20:00"\narrives_with_kwh = 10\nneeded_kwh = 18\n')
+    driven = solve(load_community(tmp_path / "elm"), Question())
+    owner = driven.homes[-1]
+    charged_wh = -float(owner.traded.flexible_w.sum()) * market.first.hours
+    assert charged_wh * 0.92 == pytest.approx(8000, rel=0.01)
+    assert owner.cost_alone > market.homes[-1].cost_alone
+    figures = driven.figures()
+    assert 0.97 < figures["captured"] <= 1.0001
 
 
 def test_nobody_is_worse_off_than_alone_at_the_own_forecast(market: Market) -> None:
