@@ -63,7 +63,7 @@ class AfterSlot:
         # A restart forgets what it heard: it offers nothing in that round, but keeps what it said and closes its gate.
         self._buying: set[int] = set()
         self._gates = set(metered) if rules.residual_round else set()
-        self._limit_wh = rules.power_limit_w * rules.slot_s // 3600
+        self._limit_wh = rules.power_limit_wh
 
     # The slot's end
 

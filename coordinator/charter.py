@@ -83,6 +83,11 @@ class Rules(_Document):
         return self
 
     @property
+    def power_limit_wh(self) -> int:
+        """Largest trade of a member in a slot."""
+        return self.power_limit_w * self.slot_s // 3600
+
+    @property
     def vector_length(self) -> int:
         """Entries of prices and bids: a trade per slot of the horizon and, under a feeder limit, a grid exchange."""
         return self.horizon_slots * (2 if self.feeder_limit_w else 1)

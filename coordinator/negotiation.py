@@ -110,7 +110,7 @@ class Negotiation:
         self._me = me
         self._rules = rules
         self._bidder = bidder
-        self._limit_wh = rules.power_limit_w * rules.slot_s // 3600
+        self._limit_wh = rules.power_limit_wh
         unlimited = (0,) * (rules.vector_length - len(opening_micro))
         self._opening = {me: (*opening_micro, *unlimited)}
         self._anchor_wh = [float(e) for e in warm_wh] if warm_wh else [0.0] * rules.vector_length

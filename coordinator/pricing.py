@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import assert_never
 
-from coordinator.charter import PriceRule
+from coordinator.charter import PriceRule, Rules
 from coordinator.quantities import round_ratio
 
 TICK_MICRO = 500
@@ -44,3 +44,17 @@ def contract_price(
         case _:
             assert_never(rule)
     return max(export_micro, min(import_micro, price_micro))
+
+
+def floor_price(rules: Rules, *, price_micro: int, export_micro: int) -> int:
+    """Return the least a seller takes, in micro-units per kWh; below its own feed-in price that is nothing.
+
+    Under `marginal`, a buyer whose view of the negotiated price lags by one step is still served.
+
+    Args:
+        price_micro: What the seller itself reckons the contract's price to be.
+        export_micro: The seller's own feed-in price.
+    """
+    if rules.price_rule != "marginal":
+        return export_micro
+    return max(export_micro, price_micro - rules.price_change_micro)

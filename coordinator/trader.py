@@ -27,7 +27,7 @@ from coordinator.negotiation import (
     SayReady,
     TellPrices,
 )
-from coordinator.pricing import contract_price
+from coordinator.pricing import contract_price, floor_price
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 
@@ -224,9 +224,7 @@ class Trader:
         if now >= self._gate_at(slot) or mine == 0:
             return []
         if mine < 0:
-            # A buyer whose view lags by one price step is still served; below the own feed-in price nobody is.
-            lag = self._rules.price_change_micro
-            floor = max(export_micro, price_micro - lag) if self._rules.price_rule == "marginal" else export_micro
+            floor = floor_price(self._rules, price_micro=price_micro, export_micro=export_micro)
             sell_wh = -self._household.keep(slot, mine, price_micro)
             return self.book.mandate(Session(slot.key), sell_wh=sell_wh, floor_micro=floor) if sell_wh else []
         wanted = {m.seller: m.energy_wh for m in match(bids, slot.key // slot.length_s) if m.buyer == self._me}

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from agent.cli.report import PAGE, check_pictures
 from coordinator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def backtest(
     from agent.study.backtest import backtest as walk_homes
 
     if report is not None:
-        _check_pictures()
+        check_pictures()
     community = load_community(folder)
     homes = _chosen(community.homes, home or [])
     zone = community.timezone
@@ -120,12 +121,4 @@ def _show(results: Sequence["HomeBacktest"], mean: dict[str, float], report: Pat
         f"RMSE {mean['rmse_ratio_mean7']:.3f} of the 7-day mean's, {100 * mean['coverage80']:.1f} % in the 80 % band."
     )
     if report is not None:
-        console.print(f"Report: {report / 'report.html'}", soft_wrap=True, markup=False)
-
-
-def _check_pictures() -> None:
-    """Say before the work, not after it, that the report cannot be drawn."""
-    try:
-        import agent.study.backtest_pictures  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"--report needs {error.name}: pip install 'commonwatt[study]'") from None
+        console.print(f"Report: {report / PAGE}", soft_wrap=True, markup=False)

@@ -9,13 +9,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from agent.cli.report import PAGE, check_pictures
 from coordinator.charter import PriceRule
 from coordinator.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.study.market import Market
-
-PAGE = "report.html"
 
 app = typer.Typer(no_args_is_help=True, help="The market between the homes of a community folder, in one process.")
 
@@ -64,7 +63,7 @@ def solve(
     from agent.study.market import Question, solve
 
     if report is not None:
-        _check_pictures()
+        check_pictures()
     question = Question(
         at=moment(at),
         rounds=rounds,
@@ -136,11 +135,3 @@ def _write(folder: Path, market: "Market") -> None:
 
     write_market_report(folder, market)
     write_market_page(folder / PAGE, market)
-
-
-def _check_pictures() -> None:
-    """Say before the work, not after it, that the report cannot be drawn."""
-    try:
-        import agent.study.pictures  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"--report needs {error.name}: pip install 'commonwatt[study]'") from None

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from agent.cli.report import PAGE, check_pictures
 from coordinator.charter import PriceRule, Rules
 from coordinator.errors import ConfigError
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from agent.study.life import Strategy
     from agent.study.lives import Lives
     from agent.study.study_words import Study
-
-PAGE = "report.html"
 
 
 def study(
@@ -65,11 +64,12 @@ def study(
 ) -> None:
     """Look back: what would these homes have paid without batteries, each alone, trading, and at best?"""
     from agent.cli.study_view import study_view
+    from agent.forecast.naive import DAY_S
     from agent.simulator.community import load_community
     from agent.study.engine import Question
     from agent.study.lives import lives_of
     from agent.study.street import Options
-    from agent.study.study_period import DAY_S, Wanted, notes, period
+    from agent.study.study_period import Wanted, notes, period
 
     chosen = _strategies(strategies)
     if report is not None:
@@ -188,7 +188,4 @@ def _check_report(strategies: "Sequence[Strategy]") -> None:
     """Say before the work, not after it, that the report cannot be made."""
     if "traded" not in strategies:
         raise ConfigError("--report shows the life with trading: add traded to --strategies")
-    try:
-        import agent.study.study_pictures  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"--report needs {error.name}: pip install 'commonwatt[study]'") from None
+    check_pictures()

@@ -32,6 +32,19 @@ class OtherBattery:
         return ""
 
 
+def _at_the_end(count: int, energy_wh: float) -> Floats:
+    """Return the wish for this energy after the last of `count` slots, and for none before."""
+    wish_wh = np.full(count, -np.inf)
+    wish_wh[-1] = energy_wh
+    return wish_wh
+
+
+def _less_than_wished(name: str, wished_wh: float, missing_wh: float, at: str) -> str:
+    """Say what a thing gets of its wish by a local time, and what it lacks."""
+    got_kwh, wished_kwh = (wished_wh - missing_wh) / 1000, wished_wh / 1000
+    return f"{name}: {got_kwh:.1f} of {wished_kwh:.1f} kWh by {at}, {missing_wh:.0f} Wh less than wished"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vehicle:
     """One stay of an electric car at home.
@@ -78,8 +91,6 @@ class Vehicle:
         count, start_wh = len(there), min(self.arrival_wh, self.capacity_wh)
         later_wh = (self.departure - there.stop) * slot_h * self.charge_max_w * self.efficiency
         floor_wh = np.full(count, min(self.reserve_wh, start_wh))
-        wish_wh = np.full(count, -np.inf)
-        wish_wh[-1] = self.needed_wh - later_wh
         return Storage(
             name=self.name,
             slots=there,
@@ -92,15 +103,12 @@ class Vehicle:
             efficiency_charge=self.efficiency,
             efficiency_discharge=self.efficiency,
             wear_per_kwh=wear_per_kwh / 2 if self.discharge_max_w else 0.0,
-            wish_wh=wish_wh,
+            wish_wh=_at_the_end(count, self.needed_wh - later_wh),
         )
 
     def missed(self, missing_wh: float, at: str) -> str:
         """Return in words what the car does not get; `at` is the local time."""
-        return (
-            f"{self.name}: {(self.needed_wh - missing_wh) / 1000:.1f} of {self.needed_wh / 1000:.1f} kWh by {at}, "
-            f"{missing_wh:.0f} Wh less than wished"
-        )
+        return _less_than_wished(self.name, self.needed_wh, missing_wh, at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +140,6 @@ class Shiftable:
             return None
         count = len(there)
         later_wh = (self.deadline - there.stop) * slot_h * self.power_max_w
-        wish_wh = np.full(count, -np.inf)
-        wish_wh[-1] = self.energy_wh - later_wh
         return Storage(
             name=self.name,
             slots=there,
@@ -143,15 +149,12 @@ class Shiftable:
             ceiling_wh=np.full(count, self.energy_wh),
             drawn_wh=np.zeros(count),
             start_wh=0.0,
-            wish_wh=wish_wh,
+            wish_wh=_at_the_end(count, self.energy_wh - later_wh),
         )
 
     def missed(self, missing_wh: float, at: str) -> str:
         """Return in words what the load does not get; `at` is the local time."""
-        return (
-            f"{self.name}: {(self.energy_wh - missing_wh) / 1000:.1f} of {self.energy_wh / 1000:.1f} kWh by {at}, "
-            f"{missing_wh:.0f} Wh less than wished"
-        )
+        return _less_than_wished(self.name, self.energy_wh, missing_wh, at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

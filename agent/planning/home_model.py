@@ -9,7 +9,7 @@ from agent.planning.problem import Floats, HomeProblem, Storage, untouched
 from agent.planning.program import build, wish_per_kwh
 from agent.planning.solver import Solver
 
-_SHORT_MIN_W = 10.0
+SHORT_MIN_W = 10.0
 """Undeliverable power below this is the rounding to whole Wh (2 W in a quarter hour), no promise that is broken."""
 
 _MISSING_MIN_WH = 5.0
@@ -103,7 +103,7 @@ class Schedule:
     @property
     def deliverable(self) -> bool:
         """Whether the home can serve these trades with its own sun, storages and use."""
-        return bool(self.short_w.max() < _SHORT_MIN_W)
+        return bool(self.short_w.max() < SHORT_MIN_W)
 
     @property
     def grid_w(self) -> Floats:

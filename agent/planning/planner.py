@@ -31,6 +31,11 @@ trade that misses the home's own price by less than this is no loss; without it 
 """
 
 
+def allowed_loss(trade_wh: int) -> float:
+    """Return by how much a trade may miss the cost of none and still not count as a loss, in currency."""
+    return _TOLERANCE + _INDIFFERENT_PER_KWH * abs(trade_wh) / 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan of a horizon. Arrays have shape (n,), powers are means over the slot in W.
@@ -220,8 +225,7 @@ class Planner:
         without = self._best_cost(0, price_micro)
         for part in (1, 2, 4):
             kept_wh = int(trade_wh / part)
-            allowed = _TOLERANCE + _INDIFFERENT_PER_KWH * abs(kept_wh) / 1000
-            if kept_wh and self._best_cost(kept_wh, price_micro) <= without + allowed:
+            if kept_wh and self._best_cost(kept_wh, price_micro) <= without + allowed_loss(kept_wh):
                 return kept_wh
         return 0
 

@@ -14,6 +14,16 @@ _ACCURACY = 1e-6
 """Of the solver, in kW and currency: a thousandth of the Wh that bids are rounded to."""
 
 
+def new_solver() -> piqp.SparseSolver:
+    """Return a solver as every plan uses it, still without a program."""
+    solver = piqp.SparseSolver()
+    settings = solver.settings
+    settings.eps_abs = settings.eps_rel = _ACCURACY
+    settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = _ACCURACY
+    settings.preconditioner_reuse_on_update = True
+    return solver
+
+
 class Solver:
     """Solves one program again and again, with other costs or other right-hand sides.
 
@@ -29,11 +39,7 @@ class Solver:
         self.program = program
         self.x: Floats = np.zeros(program.cost.size)
         self.y: Floats = np.zeros(program.equal.low.size)
-        self._solver = piqp.SparseSolver()
-        settings = self._solver.settings
-        settings.eps_abs = settings.eps_rel = _ACCURACY
-        settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = _ACCURACY
-        settings.preconditioner_reuse_on_update = True
+        self._solver = new_solver()
         p, a, g = program, program.a, program.g
         self._solver.setup(
             _quadratic(program, pulled, weight),

@@ -38,7 +38,6 @@ class Worth:
     efficiency_charge: Amount
     efficiency_discharge: Amount
     wear_per_kwh: float
-    margin_per_kwh: float = MARGIN_PER_KWH
 
     def reach_w(self, planned_w: Amount) -> tuple[Floats, Floats]:
         """Return the lowest and the highest power the battery goes to; + discharges, infinite where only it limits.
@@ -48,7 +47,7 @@ class Worth:
         """
         discharged = self.stored_per_kwh / self.efficiency_discharge + self.wear_per_kwh / 2
         charged = self.stored_per_kwh * self.efficiency_charge - self.wear_per_kwh / 2
-        saved, lost = self.import_per_kwh - self.margin_per_kwh, self.export_per_kwh - self.margin_per_kwh
+        saved, lost = self.import_per_kwh - MARGIN_PER_KWH, self.export_per_kwh - MARGIN_PER_KWH
         up = np.where(discharged <= saved, np.inf, np.where(charged <= saved, 0.0, -np.inf))
         down = np.where(charged >= lost, -np.inf, np.where(discharged >= lost, 0.0, np.inf))
         return np.minimum(down, planned_w), np.maximum(up, planned_w)

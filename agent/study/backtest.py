@@ -12,13 +12,14 @@ from agent.forecast.evaluation import Scores, naive_forecasts, score
 from agent.forecast.forecaster import Forecaster, Forecasts
 from agent.forecast.history import Floats, History, Ints, LocalTime, slot_keys
 from agent.forecast.members import AIMS
+from agent.forecast.naive import DAY_S
 from agent.forecast.series import Signal
 from agent.forecast.weather import Weather
 from agent.simulator.community import Community, CommunityHome
+from agent.study.homes import history_of
 from coordinator.errors import ConfigError
 from coordinator.slots import Slot
 
-DAY_S = 86_400
 HISTORY_SHARE = 0.6
 """Share of the record that is only learned from, unless --from says otherwise."""
 REFIT_DAYS = 14
@@ -106,12 +107,6 @@ def forecaster_of(community: Community, home: CommunityHome) -> Forecaster:
         raise ConfigError(f"community.toml: country: {error}: two letters such as GB, or leave it out") from None
 
 
-def history_of(community: Community, home: CommunityHome) -> History:
-    """Return the whole record of a home."""
-    first = Slot.at(community.start_at, community.slot_s)
-    return History(first=first, load_w=home.load_w, pv_w=home.pv_w)
-
-
 def issue_keys(community: Community, walk: Walk) -> Ints:
     """Return the first slots of the forecasts, Unix seconds, each with a whole day of record after it.
 
@@ -159,7 +154,8 @@ def walk_forward(
 
 def backtest_home(community: Community, home: CommunityHome, walk: Walk) -> HomeBacktest:
     """Walk forward through one home's record."""
-    history, forecaster = history_of(community, home), forecaster_of(community, home)
+    history = history_of(home, Slot.at(community.start_at, community.slot_s))
+    forecaster = forecaster_of(community, home)
     issues = issue_keys(community, walk)
     blocks = list(walk_forward(forecaster, history, issues, walk.refit_days))
     keys = slot_keys(history.first, history.slots)

@@ -8,17 +8,17 @@ import numpy as np
 from matplotlib.dates import DateFormatter, DayLocator
 
 from agent.forecast.history import LocalTime
+from agent.forecast.naive import DAY_S
 from agent.study.backtest import Walked
-from agent.study.pictures import AMBER, BLUE, FAINT, GREEN, GRID, INK, RED, _axes, _svg
+from agent.study.pictures import AMBER, BLUE, FAINT, GREEN, GRID, INK, RED, new_axes, svg
 
-_DAY_S = 86_400
 Known = Sequence[tuple[str, Walked]]
 
 
 def skills(known: Known) -> str:
     """Draw every home's skill in MAE, and that of the 7-day mean."""
     ordered = sorted(known, key=lambda item: item[1].scores.skill_mae)
-    figure, axes = _axes(0.9 + 0.22 * len(ordered))
+    figure, (axes,) = new_axes(0.9 + 0.22 * len(ordered))
     at = range(len(ordered))
     scores = [walked.scores for _, walked in ordered]
     ours = [100 * s.skill_mae for s in scores]
@@ -30,7 +30,7 @@ def skills(known: Known) -> str:
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.grid(axis="x", color=GRID)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return _svg(figure, "skills")
+    return svg(figure, "skills")
 
 
 def week(walked: Walked, zone: ZoneInfo) -> str:
@@ -38,12 +38,12 @@ def week(walked: Walked, zone: ZoneInfo) -> str:
     per_day = walked.keys.shape[1]
     starts = walked.keys[:, 0]
     days = [int(starts[len(starts) // 2])]
-    while len(days) < 7 and days[-1] + _DAY_S <= starts[-1]:
-        days.append(int(starts[np.searchsorted(starts, days[-1] + _DAY_S - 3600)]))
+    while len(days) < 7 and days[-1] + DAY_S <= starts[-1]:
+        days.append(int(starts[np.searchsorted(starts, days[-1] + DAY_S - 3600)]))
     rows = np.unique(np.searchsorted(starts, days))
     times = [datetime.fromtimestamp(key, UTC) for key in walked.keys[rows].ravel().tolist()]
     band = walked.band_w[rows].reshape(-1, 3) / 1000
-    figure, axes = _axes(3.4)
+    figure, (axes,) = new_axes(3.4)
     axes.fill_between(times, band[:, 0], band[:, 2], step="post", color="#dbeafe", label="80 % band")  # type: ignore[arg-type]
     axes.step(times, walked.truth_w[rows].ravel() / 1000, where="post", color=INK, linewidth=1.0, label="what came")  # type: ignore[arg-type]
     axes.step(times, band[:, 1], where="post", color=BLUE, linewidth=1.6, label="median forecast")  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def week(walked: Walked, zone: ZoneInfo) -> str:
     axes.set_ylabel("kW")
     axes.grid(axis="y", color=GRID)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    return _svg(figure, "week")
+    return svg(figure, "week")
 
 
 def hours(walks: Sequence[Walked], zone: ZoneInfo) -> str:
@@ -62,14 +62,14 @@ def hours(walks: Sequence[Walked], zone: ZoneInfo) -> str:
     local = LocalTime(zone)
     ours, naive = np.zeros((len(walks), 24)), np.zeros((len(walks), 24))
     for row, walked in enumerate(walks):
-        hour = local.seconds(walked.keys.ravel()) % _DAY_S // 3600
+        hour = local.seconds(walked.keys.ravel()) % DAY_S // 3600
         truth = walked.truth_w.ravel()
         for table, said in ((ours, walked.band_w[:, :, 1].ravel()), (naive, walked.mean7_w.ravel())):
             missed = np.abs(truth - said)
             good = np.isfinite(missed)
             total = np.bincount(hour[good], weights=missed[good], minlength=24)
             table[row] = total / np.maximum(np.bincount(hour[good], minlength=24), 1)
-    figure, axes = _axes(2.8)
+    figure, (axes,) = new_axes(2.8)
     edges = np.arange(25)
     for table, name, colour, width in (
         (naive, "mean of seven days", AMBER, 1.6),
@@ -84,13 +84,13 @@ def hours(walks: Sequence[Walked], zone: ZoneInfo) -> str:
     axes.set_ylabel("mean absolute error, W")
     axes.grid(axis="y", color=GRID)
     axes.legend(frameon=False, loc="upper left")
-    return _svg(figure, "hours")
+    return svg(figure, "hours")
 
 
 def coverage(known: Known) -> str:
     """Draw which share of the truth lay in each home's band."""
     shares = sorted(100 * walked.scores.coverage80 for _, walked in known)
-    figure, axes = _axes(2.2)
+    figure, (axes,) = new_axes(2.2)
     axes.axhspan(77, 83, color="#dcfce7")
     axes.axhline(80, color=FAINT, linewidth=0.8)
     axes.plot(range(len(shares)), shares, linestyle="none", marker="o", markersize=4, color=GREEN)
@@ -99,4 +99,4 @@ def coverage(known: Known) -> str:
     axes.set_xlabel(f"homes: {len(shares)}, by coverage")
     axes.set_ylabel("within the band, %")
     axes.grid(axis="y", color=GRID)
-    return _svg(figure, "coverage")
+    return svg(figure, "coverage")

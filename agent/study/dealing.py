@@ -11,7 +11,7 @@ from typing import Protocol
 
 from coordinator.charter import Rules
 from coordinator.matching import Match, match
-from coordinator.pricing import contract_price
+from coordinator.pricing import contract_price, floor_price
 from coordinator.slots import Slot
 
 
@@ -91,11 +91,8 @@ def _price(index: int, home: str, view: View, tariffs: Tariffs, rules: Rules) ->
 
 
 def _floor(index: int, seller: str, view: View, tariffs: Tariffs, rules: Rules) -> int:
-    """Return the least a seller takes: under `marginal`, a buyer whose view lags by one price step is still served."""
-    export_micro = tariffs[seller][index][1]
-    if rules.price_rule != "marginal":
-        return export_micro
-    return max(export_micro, _price(index, seller, view, tariffs, rules) - rules.price_change_micro)
+    price_micro = _price(index, seller, view, tariffs, rules)
+    return floor_price(rules, price_micro=price_micro, export_micro=tariffs[seller][index][1])
 
 
 def net_wh(trades: Iterable[Trade], home: str, slots: int) -> list[int]:

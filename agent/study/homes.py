@@ -16,9 +16,9 @@ from agent.planning.problem import Battery, Floats, Island
 from agent.planning.tariff import Tariff, TariffSettings, open_tariff
 from agent.simulator.community import Community, CommunityHome
 from agent.simulator.trace import TraceHome
+from agent.study.round_table import matched_trades
 from agent.wishes import flexible_of
 from coordinator.charter import Rules
-from coordinator.matching import match
 from coordinator.slots import Slot
 
 HISTORY_DAYS = 14
@@ -40,6 +40,11 @@ def past_rows(home: CommunityHome, first: Slot) -> list[tuple[int, float | None,
     ]
 
 
+def history_of(home: CommunityHome, first: Slot) -> History:
+    """Return the whole record of a home; `first` is the record's first slot."""
+    return History(first=first, load_w=home.load_w, pv_w=home.pv_w)
+
+
 def battery_of(home: CommunityHome) -> tuple[Battery | None, float]:
     """Return the home's battery, usable from empty to full, and the energy in it at the start [Wh]."""
     settings = home.battery
@@ -50,7 +55,12 @@ def battery_of(home: CommunityHome) -> tuple[Battery | None, float]:
 
 
 def tariff_of(community: Community, home: CommunityHome) -> Tariff:
-    return _tariff(home.tariff_path.resolve(), community.timezone.key)
+    return tariff_at(home.tariff_path, community)
+
+
+def tariff_at(path: Path, community: Community) -> Tariff:
+    """Return a tariff file of the community's; errors as `open_tariff`."""
+    return _tariff(path.resolve(), community.timezone.key)
 
 
 @lru_cache(maxsize=64)
@@ -111,17 +121,6 @@ def planner_of(
         flexible=flexible_of(home.wishes, first, slots, community.timezone),
         island=Island(critical_w=CRITICAL_SHARE * load_w) if island else None,
     )
-
-
-def matched_trades(first: Slot, bids_wh: Mapping[str, Sequence[int]], slots: int) -> dict[str, list[int]]:
-    """Return every home's net trade per slot when the bids of `slots` slots are matched, whole Wh, + bought."""
-    trades = {home: [0] * slots for home in bids_wh}
-    for i in range(slots):
-        number = first.key // first.length_s + i
-        for pair in match({home: bid[i] for home, bid in bids_wh.items()}, number):
-            trades[pair.buyer][i] += pair.energy_wh
-            trades[pair.seller][i] -= pair.energy_wh
-    return trades
 
 
 def captured(

@@ -15,8 +15,7 @@ from scipy import sparse
 
 from agent.planning.problem import Battery, Floats
 from agent.planning.program import SPREAD_MIN_PER_KWH, TIE_BREAK_PER_KWH
-
-_ACCURACY = 1e-6
+from agent.planning.solver import new_solver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +148,7 @@ class JointPlan:
             inf = np.full(load.size, np.inf)
             g_low, g_high = np.concatenate([-pv.ravel(), -inf]), np.concatenate([inf, load.ravel()])
         if self._solver is None:
-            self._solver = piqp.SparseSolver()
-            settings = self._solver.settings
-            settings.eps_abs = settings.eps_rel = _ACCURACY
-            settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = _ACCURACY
-            settings.preconditioner_reuse_on_update = True
+            self._solver = new_solver()
             p = sparse.csc_matrix((cost.size, cost.size))
             self._solver.setup(p, cost, self._a, b, self._g, g_low, g_high, low, high)
         else:

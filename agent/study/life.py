@@ -21,7 +21,8 @@ from agent.study.strategies import Central, Homes, Planned, home_id
 from agent.study.street import Street
 from agent.study.within import Moment, wanted_w
 from coordinator.matching import match
-from coordinator.quantities import MICRO, round_ratio
+from coordinator.quantities import MICRO
+from coordinator.residual import Remainder, residual_trades
 
 Strategy = Literal["no_battery", "self_consumption", "alone", "auction", "traded", "central", "perfect"]
 
@@ -79,8 +80,8 @@ def _answer(
         export_per_kwh=street.export_micro[:, t] / MICRO,
     )
     options = street.options
-    rule = options.lonely if strategy in ("alone", "auction") else options.together
-    return wanted_w(moment, street.fleet, stored_wh, street.hours, rule, options.wear_per_kwh)
+    shared = strategy not in ("alone", "auction")
+    return wanted_w(moment, street.fleet, stored_wh, street.hours, options.wear_per_kwh, shared=shared)
 
 
 def _afterwards(street: Street, strategy: Strategy, t: int, net_wh: Ints, planned: Planned | None) -> list[Deal]:
@@ -89,29 +90,34 @@ def _afterwards(street: Street, strategy: Strategy, t: int, net_wh: Ints, planne
     off = {home_id(i): wh for i, wh in enumerate(off_wh.tolist()) if wh}
     if strategy == "auction":
         return _auction(street, t, off)
-    if strategy in ("central", "perfect") or (strategy == "traded" and street.options.residual):
+    if strategy in ("central", "perfect") or (strategy == "traded" and street.options.rules.residual_round):
         return _residual(street, t, off)
     return []
 
 
+def _grid_price(street: Street, t: int, home: str, energy_wh: int) -> int:
+    """Return what the grid takes for what a home is short of (+), or pays for what it has left over (-)."""
+    return int((street.import_micro if energy_wh > 0 else street.export_micro)[int(home), t])
+
+
 def _residual(street: Street, t: int, off_wh: dict[str, int]) -> list[Deal]:
-    deals = []
-    for pair in match(off_wh, street.number(t)):
-        seller, buyer = int(pair.seller), int(pair.buyer)
-        low, high = int(street.export_micro[seller, t]), int(street.import_micro[buyer, t])
-        if low <= high:
-            price = round_ratio(low + high, 2)
-            deals.append(Deal(seller=seller, buyer=buyer, energy_wh=pair.energy_wh, price_micro=price, kind="residual"))
-    return deals
+    remainders = {
+        home: Remainder(energy_wh=wh, price_micro=_grid_price(street, t, home, wh)) for home, wh in off_wh.items()
+    }
+    return [
+        Deal(
+            seller=int(trade.seller),
+            buyer=int(trade.buyer),
+            energy_wh=trade.energy_wh,
+            price_micro=trade.price_micro,
+            kind="residual",
+        )
+        for trade in residual_trades(remainders, street.number(t), street.options.rules.power_limit_wh)
+    ]
 
 
 def _auction(street: Street, t: int, off_wh: dict[str, int]) -> list[Deal]:
-    orders = {
-        home: Order(
-            energy_wh=wh, limit_micro=int((street.import_micro if wh > 0 else street.export_micro)[int(home), t])
-        )
-        for home, wh in off_wh.items()
-    }
+    orders = {home: Order(energy_wh=wh, limit_micro=_grid_price(street, t, home, wh)) for home, wh in off_wh.items()}
     cleared = clear(orders, street.number(t))
     if cleared.price_micro is None:
         return []

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from agent.forecast.history import History
 from agent.planning.problem import Battery, Floats
-from agent.planning.tariff import Tariff, TariffSettings, open_tariff
+from agent.planning.tariff import Tariff
 from agent.simulator.community import Community, CommunityHome
-from agent.simulator.trace import TraceHome
-from agent.study.homes import battery_of
+from agent.study.homes import battery_of, history_of, recorded, tariff_at
 from coordinator.errors import ConfigError
 from coordinator.slots import Slot
 
@@ -81,7 +80,7 @@ def lives_of(community: Community) -> Lives:
 
 
 def _tariff_of(path: Path, community: Community, first: Slot) -> tuple[Ints, Ints]:
-    tariff = open_tariff(TariffSettings(file=path.resolve()), str(community.timezone), Path())
+    tariff = tariff_at(path, community)
     day = 86_400 // first.length_s
     rows: list[tuple[int, int]] = []
     for slot in first.horizon(community.slots + day):
@@ -102,13 +101,12 @@ def _price(tariff: Tariff, slot: Slot, day_before: list[tuple[int, int]]) -> tup
 
 def _life_of(home: CommunityHome, first: Slot, slots: int, import_micro: Ints, export_micro: Ints) -> Life:
     battery, stored_wh = battery_of(home)
-    lived = TraceHome(home.trace)
-    times = [slot.start_at for slot in first.horizon(slots)]
+    load_w, pv_w = recorded(home, first, slots)
     return Life(
         name=home.name,
-        history=History(first=first, load_w=home.load_w, pv_w=home.pv_w),
-        load_w=np.array([lived.load_w(at) for at in times]),
-        pv_w=np.array([lived.pv_w(at) for at in times]),
+        history=history_of(home, first),
+        load_w=load_w,
+        pv_w=pv_w,
         import_micro=import_micro,
         export_micro=export_micro,
         battery=battery,

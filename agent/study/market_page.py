@@ -9,10 +9,10 @@ import numpy as np
 
 from agent.dashboard import words
 from agent.study import pictures
-from agent.study.homes import matched_trades
 from agent.study.market import HomeDay, Market
 from agent.study.market_prices import slot_prices
 from agent.study.market_words import begin_words, effort_words, forecast_words, limit_words
+from agent.study.round_table import matched_trades
 
 _CSS = """
 :root { color-scheme: light; --ink: #1f2937; --faint: #6b7280; --line: #e5e7eb; --green: #15803d; --red: #b91c1c; }

@@ -34,7 +34,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def svg(figure: Figure, salt: str) -> str:
     """Return a figure as an <svg> element; `salt` keeps its ids apart from those of other figures on the page."""
     text = StringIO()
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt}):
@@ -42,15 +42,17 @@ def _svg(figure: Figure, salt: str) -> str:
     return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
+def new_axes(height: float, *, width: float = WIDTH, rows: int = 1, pad: float = 6) -> tuple[Figure, list[Axes]]:
+    """Return a figure with plain axes below each other; sizes in inches, `pad` between ticks and words in points."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, height))
-        axes = figure.add_subplot()
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(length=0, which="both", pad=6)
-    axes.set_axisbelow(True)
-    return figure, axes
+        figure = Figure(figsize=(width, height))
+        found = [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
+    for axes in found:
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(length=0, which="both", pad=pad)
+        axes.set_axisbelow(True)
+    return figure, found
 
 
 def convergence(missing: Sequence[float | None], unmatched_wh: Sequence[int]) -> str:
@@ -60,7 +62,7 @@ def convergence(missing: Sequence[float | None], unmatched_wh: Sequence[int]) ->
         missing: 1 - captured, by round from 1 on; None where there is nothing to gain.
         unmatched_wh: Sum over the horizon of |sum of all bids|.
     """
-    figure, axes = _axes(3.2)
+    figure, (axes,) = new_axes(3.2)
     rounds = np.arange(1, len(missing) + 1)
     shares = np.array([np.nan if share is None else 100 * max(share, 1e-5) for share in missing])
     axes.semilogy(rounds, shares, color=GREEN, marker="o", markersize=4, linewidth=1.8)
@@ -77,7 +79,7 @@ def convergence(missing: Sequence[float | None], unmatched_wh: Sequence[int]) ->
         each.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     for spine in right.spines.values():
         spine.set_visible(False)
-    return _svg(figure, "convergence")
+    return svg(figure, "convergence")
 
 
 def compared(missing: Mapping[str, Sequence[float]]) -> str:
@@ -86,7 +88,7 @@ def compared(missing: Mapping[str, Sequence[float]]) -> str:
     Args:
         missing: 1 - captured by round from 1 on, under the name of the negotiation.
     """
-    figure, axes = _axes(3.2)
+    figure, (axes,) = new_axes(3.2)
     for (name, shares), colour in zip(missing.items(), cycle((GREEN, BLUE, AMBER, MAGENTA)), strict=False):
         rounds = np.arange(1, len(shares) + 1)
         axes.semilogy(rounds, 100 * np.maximum(shares, 1e-5), color=colour, marker="o", markersize=3.5, label=name)
@@ -95,7 +97,7 @@ def compared(missing: Mapping[str, Sequence[float]]) -> str:
     axes.grid(axis="y", color=GRID)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return _svg(figure, "compared")
+    return svg(figure, "compared")
 
 
 def prices(
@@ -114,7 +116,7 @@ def prices(
         contract: NaN where nothing was traded.
         unit: Of the vertical axis.
     """
-    figure, axes = _axes(3.2)
+    figure, (axes,) = new_axes(3.2)
     times = [at.astimezone(zone) for at in starts]
     for values, name, colour, width in (
         (grid_sells, "the grid sells", AMBER, 1.6),
@@ -130,7 +132,7 @@ def prices(
     axes.set_xlim(times[0], times[-1])  # type: ignore[arg-type]
     axes.grid(axis="y", color=GRID)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    return _svg(figure, "prices")
+    return svg(figure, "prices")
 
 
 def partners(names: Sequence[str], energy_kwh: Floats) -> str:
@@ -140,7 +142,7 @@ def partners(names: Sequence[str], energy_kwh: Floats) -> str:
         names: Of the homes, in the order of rows and columns.
         energy_kwh: Shape (homes, homes): row sells to column.
     """
-    figure, axes = _axes(min(7.0, 1.6 + 0.3 * len(names)))
+    figure, (axes,) = new_axes(min(7.0, 1.6 + 0.3 * len(names)))
     shades = LinearSegmentedColormap.from_list("trades", ["#fdf4ff", "#e879f9", "#701a75"])
     shown = np.ma.masked_where(energy_kwh <= 0, energy_kwh)
     edges = np.arange(len(names) + 1) - 0.5
@@ -158,14 +160,14 @@ def partners(names: Sequence[str], energy_kwh: Floats) -> str:
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("kWh")
     bar.outline.set_visible(False)
-    return _svg(figure, "partners")
+    return svg(figure, "partners")
 
 
 def gains(names: Sequence[str], traded: Sequence[float], auction: Sequence[float] | None, unit: str) -> str:
     """Draw what every home saves against being alone: by trading, and by the auction, where there is one."""
     order = sorted(range(len(names)), key=lambda i: traded[i])
     named = len(names) <= NAMED_MAX
-    figure, axes = _axes(0.8 + 0.26 * len(names) if named else 3.4)
+    figure, (axes,) = new_axes(0.8 + 0.26 * len(names) if named else 3.4)
     at, mine = range(len(order)), [traded[i] for i in order]
     theirs = [] if auction is None else [auction[i] for i in order]
     colours = [GREEN if gain >= -0.005 else RED for gain in mine]
@@ -186,4 +188,4 @@ def gains(names: Sequence[str], traded: Sequence[float], auction: Sequence[float
         axes.grid(axis="y", color=GRID)
         axes.set_ylabel(unit)
     axes.legend(frameon=False, loc="lower right" if named else "upper left")
-    return _svg(figure, "gains")
+    return svg(figure, "gains")

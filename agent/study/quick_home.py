@@ -20,16 +20,14 @@ import numpy as np
 import piqp
 from scipy import sparse
 
+from agent.planning.home_model import SHORT_MIN_W
+from agent.planning.planner import allowed_loss
 from agent.planning.problem import Battery, Floats
 from agent.planning.program import SPREAD_MIN_PER_KWH, TIE_BREAK_PER_KWH
+from agent.planning.solver import new_solver
 from coordinator.quantities import MICRO
 
-# as in agent.planning.planner, home_model and solver
-_TOLERANCE = 2e-5
-_INDIFFERENT_PER_KWH = 0.002
-_SHORT_MIN_KW = 0.01
-_ACCURACY = 1e-6
-
+_SHORT_MIN_KW = SHORT_MIN_W / 1000
 _NO_BATTERY = Battery(capacity_wh=0.0, charge_max_w=0.0, discharge_max_w=0.0)
 _CHARGE, _DISCHARGE, _STORED, _IMPORT, _EXPORT, _FREE = range(6)
 
@@ -137,7 +135,7 @@ class QuickHome:
         without = min(self._costs(0, price))
         for part in (1, 2, 4):
             kept_wh = int(trade_wh / part)
-            allowed = _TOLERANCE + _INDIFFERENT_PER_KWH * abs(kept_wh) / 1000
+            allowed = allowed_loss(kept_wh)
             if kept_wh and any(cost <= without + allowed for cost in self._costs(kept_wh, price)):
                 return kept_wh
         return 0
@@ -226,11 +224,7 @@ class _Solver:
         if self._solver is not None:
             self._solver.update(**vectors)
             return
-        self._solver = piqp.SparseSolver()
-        settings = self._solver.settings
-        settings.eps_abs = settings.eps_rel = _ACCURACY
-        settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = _ACCURACY
-        settings.preconditioner_reuse_on_update = True
+        self._solver = new_solver()
         self._solver.setup(P=self._p, A=self._a, G=self._g, **vectors)
 
     def bend(self, bend: float) -> None:

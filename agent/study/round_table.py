@@ -138,6 +138,17 @@ def carried_on(
     return shifted, warm
 
 
+def matched_trades(first: Slot, bids_wh: Mapping[str, Sequence[int]], slots: int) -> dict[str, list[int]]:
+    """Return every home's net trade per slot when the bids of `slots` slots are matched, whole Wh, + bought."""
+    trades = {home: [0] * slots for home in bids_wh}
+    for i in range(slots):
+        number = first.key // first.length_s + i
+        for pair in match({home: bid[i] for home, bid in bids_wh.items()}, number):
+            trades[pair.buyer][i] += pair.energy_wh
+            trades[pair.seller][i] -= pair.energy_wh
+    return trades
+
+
 def matched_wh(outcome: Outcome) -> dict[str, list[int]]:
     """Return what each home trades in every slot of the horizon, whole Wh, + buys, when all slots were matched now.
 
@@ -146,20 +157,18 @@ def matched_wh(outcome: Outcome) -> dict[str, list[int]]:
     """
     agreed = outcome.agreed
     slots = len(agreed.prices_micro)
+    if all(view.bids_wh == agreed.bids_wh for view in outcome.views.values()):
+        return matched_trades(agreed.slot, agreed.bids_wh, slots)
     trades = {home: [0] * slots for home in outcome.views}
-    same = all(view.bids_wh == agreed.bids_wh for view in outcome.views.values())
     for i in range(slots):
         number = agreed.slot.key // agreed.slot.length_s + i
         bids = {home: bid[i] for home, bid in agreed.bids_wh.items()}
-        if same:
-            pairs = match(bids, number)
-        else:
-            pairs = [
-                pair
-                for buyer in sorted(home for home, wh in bids.items() if wh > 0)
-                for pair in match({home: bid[i] for home, bid in outcome.views[buyer].bids_wh.items()}, number)
-                if pair.buyer == buyer
-            ]
+        pairs = [
+            pair
+            for buyer in sorted(home for home, wh in bids.items() if wh > 0)
+            for pair in match({home: bid[i] for home, bid in outcome.views[buyer].bids_wh.items()}, number)
+            if pair.buyer == buyer
+        ]
         left = {home: -wh for home, wh in bids.items() if wh < 0}
         for pair in pairs:
             energy_wh = min(pair.energy_wh, left.get(pair.seller, 0))
@@ -250,7 +259,7 @@ class _Shared:
 
     def __init__(self, bidders: Mapping[str, Bidder], slot: Slot, rules: Rules, on_round: OnRound) -> None:
         self._bidders, self._slot, self._rules, self._on_round = bidders, slot, rules, on_round
-        self._limit_wh = rules.power_limit_w * rules.slot_s // 3600
+        self._limit_wh = rules.power_limit_wh
 
     def run(self, opening: tuple[int, ...], warm: Mapping[str, Sequence[float]]) -> dict[str, Finished]:
         rules, cold = self._rules, [0.0] * self._rules.vector_length

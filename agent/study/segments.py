@@ -8,9 +8,9 @@ depend on how many processes there are, so neither do the figures.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agent.forecast.naive import DAY_S
 from coordinator.slots import Slot
 
-_DAY_S = 86_400
 PART_DAYS = 28
 RUN_IN_DAYS = 3
 
@@ -37,7 +37,7 @@ class Segment:
 
 def segments(first: Slot, slots: int) -> Iterator[Segment]:
     """Yield the parts of a period; a rest shorter than half a part stays with the last one."""
-    day = _DAY_S // first.length_s
+    day = DAY_S // first.length_s
     part, at = PART_DAYS * day, 0
     while at < slots:
         count = part if slots - at - part >= part // 2 else slots - at

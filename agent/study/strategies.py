@@ -13,7 +13,7 @@ from agent.study.quick_home import Outlook, QuickHome
 from agent.study.round_table import Outcome, carried_on, matched_wh, negotiate
 from agent.study.street import Street
 from coordinator.matching import match, scale_down
-from coordinator.pricing import contract_price
+from coordinator.pricing import contract_price, floor_price
 from coordinator.quantities import MICRO
 
 
@@ -136,9 +136,8 @@ class Homes:
         )
 
     def _floor(self, seller: str, t: int, price_micro: int) -> int:
-        """Return the least a seller takes: under `marginal`, a buyer whose view lags by a price step is served."""
-        rules, own_micro = self._street.options.rules, int(self._street.export_micro[int(seller), t])
-        return max(own_micro, price_micro - rules.price_change_micro) if rules.price_rule == "marginal" else own_micro
+        own_micro = int(self._street.export_micro[int(seller), t])
+        return floor_price(self._street.options.rules, price_micro=price_micro, export_micro=own_micro)
 
 
 class Central:

@@ -1,14 +1,14 @@
 """A community in a study: what does not change from slot to slot, and what may be varied."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from agent.planning.problem import WEAR_PER_KWH
 from agent.study.books import Books
 from agent.study.lives import Lives
-from agent.study.within import Fleet, Rule
+from agent.study.within import Fleet
 from coordinator.charter import Rules
 from coordinator.slots import Slot
 
@@ -18,17 +18,11 @@ class Options:
     """What may be varied.
 
     Args:
-        together: Within-slot rule of homes that trade, and of the strategies with one optimiser.
-        lonely: Within-slot rule of homes without neighbours.
         terminal_per_kwh: Price at which energy left at the horizon's end counts, per home.
-        residual: Trade what the meters show beyond the contracts, at the middle of the pair's tariffs.
     """
 
     rules: Rules
     terminal_per_kwh: Sequence[float] = ()
-    together: Rule = field(default_factory=lambda: Rule(shared=True, net=True, worth=True))
-    lonely: Rule = field(default_factory=lambda: Rule(shared=False, net=True, worth=True))
-    residual: bool = True
     wear_per_kwh: float = WEAR_PER_KWH
 
 

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta, tzinfo
 
 import numpy as np
 
+from agent.forecast.naive import DAY_S
 from agent.simulator.community import Community
 from agent.study.lives import Life, Lives
 from coordinator.errors import ConfigError
 from coordinator.slots import Slot
 
-DAY_S = 86_400
 WARM_DAYS = 14
 """With less record than this before the period, the first forecasts are made from little."""
 

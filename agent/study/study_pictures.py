@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import DateFormatter, DayLocator
 from matplotlib.figure import Figure
 
 from agent.planning.problem import Floats
-from agent.study.pictures import _STYLE, AMBER, BLUE, FAINT, GREEN, GRID, INK, MAGENTA, NAMED_MAX, RED, _svg
+from agent.study.pictures import AMBER, BLUE, FAINT, GREEN, GRID, INK, MAGENTA, NAMED_MAX, RED, new_axes, svg
 
 HALF, WHOLE = 5.2, 10.8
 """Widths of a picture that stands beside another and of one that stands alone."""
@@ -20,15 +19,7 @@ PALE, MIDDLE = "#cbd5e1", "#94a3b8"
 
 
 def _axes(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height))
-        found = [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
-    for axes in found:
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(length=0, which="both", pad=5)
-        axes.set_axisbelow(True)
-    return figure, found
+    return new_axes(height, width=width, rows=rows, pad=5)
 
 
 def bills(names: Sequence[str], amounts: Sequence[float], said: Sequence[str], ours: int) -> str:
@@ -46,7 +37,7 @@ def bills(names: Sequence[str], amounts: Sequence[float], said: Sequence[str], o
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     axes.set_xlim(min(0.0, *amounts), 1.25 * max(0.01, *amounts))
-    return _svg(figure, "bills")
+    return svg(figure, "bills")
 
 
 def months(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
@@ -69,7 +60,7 @@ def months(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: st
     axes.set_ylabel(unit)
     axes.grid(axis="y", color=GRID)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return _svg(figure, "months")
+    return svg(figure, "months")
 
 
 def savings(gains: Mapping[str, float], unit: str) -> str:
@@ -91,7 +82,7 @@ def savings(gains: Mapping[str, float], unit: str) -> str:
         axes.set_xlabel(f"{len(ordered)} homes, by what they save")
         axes.set_ylabel(unit)
         axes.grid(axis="y", color=GRID)
-    return _svg(figure, "savings")
+    return svg(figure, "savings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +135,7 @@ def week(found: Week, zone: tzinfo) -> str:
         axes.xaxis.set_major_formatter(DateFormatter("%a %-d %b", tz=zone))  # type: ignore[no-untyped-call]
         axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=4)
     figure.subplots_adjust(hspace=0.42)
-    return _svg(figure, "week")
+    return svg(figure, "week")
 
 
 def _charge(axes: Axes, times: Any, stored_pct: Floats) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.planning.problem import Battery, Floats
-from agent.planning.worth import MARGIN_PER_KWH, Worth
+from agent.planning.worth import Worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,33 +65,21 @@ class Moment:
     export_per_kwh: Floats
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """How deviations are answered.
+def wanted_w(
+    moment: Moment, fleet: Fleet, stored_wh: Floats, hours: float, wear_per_kwh: float, *, shared: bool
+) -> Floats:
+    """Return what each battery should do in the whole slot.
 
     Args:
-        shared: All batteries answer the sum of all deviations by headroom; else each its own home's.
-        net: What is answered is the coming exchange with the grid; else the deviation from the plan.
-        worth: A battery moves only where what it saves is worth the stored energy.
-        margin_per_kwh: What giving must save and taking may cost (see `Worth`).
+        shared: All batteries answer the sum of all coming exchange with the grid by headroom; else each its own home's.
     """
-
-    shared: bool
-    net: bool
-    worth: bool
-    margin_per_kwh: float = MARGIN_PER_KWH
-
-
-def wanted_w(moment: Moment, fleet: Fleet, stored_wh: Floats, hours: float, rule: Rule, wear: float) -> Floats:
-    """Return what each battery should do in the whole slot."""
     lowest, highest = fleet.reach(stored_wh, hours)
-    if rule.worth:
-        down, up = _worth(moment, fleet, wear, rule.margin_per_kwh).reach_w(moment.planned_w)
-        lowest, highest = np.maximum(lowest, down), np.minimum(highest, up)
+    down, up = _worth(moment, fleet, wear_per_kwh).reach_w(moment.planned_w)
+    lowest, highest = np.maximum(lowest, down), np.minimum(highest, up)
     planned_w = moment.planned_w
     give_w, take_w = np.maximum(highest - planned_w, 0.0), np.maximum(planned_w - lowest, 0.0)
-    off_w = moment.deviation_w + moment.grid_w if rule.net else moment.deviation_w
-    if not rule.shared:
+    off_w = moment.deviation_w + moment.grid_w
+    if not shared:
         return planned_w + np.minimum(np.maximum(off_w, -take_w), give_w)
     total_w = float(off_w.sum())
     room_w = give_w if total_w > 0 else take_w
@@ -99,13 +87,12 @@ def wanted_w(moment: Moment, fleet: Fleet, stored_wh: Floats, hours: float, rule
     return planned_w + (total_w / room if room > 0 else 0.0) * room_w
 
 
-def _worth(moment: Moment, fleet: Fleet, wear: float, margin: float) -> Worth:
+def _worth(moment: Moment, fleet: Fleet, wear_per_kwh: float) -> Worth:
     return Worth(
         stored_per_kwh=moment.value_per_kwh,
         import_per_kwh=moment.import_per_kwh,
         export_per_kwh=moment.export_per_kwh,
         efficiency_charge=fleet.efficiency_charge,
         efficiency_discharge=fleet.efficiency_discharge,
-        wear_per_kwh=wear,
-        margin_per_kwh=margin,
+        wear_per_kwh=wear_per_kwh,
     )

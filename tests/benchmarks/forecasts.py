@@ -14,7 +14,8 @@ from pathlib import Path
 from agent.forecast.naive import DAY_S
 from agent.forecast.training import train
 from agent.simulator.community import load_community
-from agent.study.backtest import REFIT_DAYS, Walk, backtest, forecaster_of, history_of, means
+from agent.study.backtest import REFIT_DAYS, Walk, backtest, forecaster_of, means
+from agent.study.homes import history_of
 from coordinator.slots import Slot
 
 IMPUTED = {"home-12", "home-15"}
@@ -33,7 +34,8 @@ def cost(folder: Path) -> dict[str, float]:
     """Return what learning one home's year takes in its own process, anew and again a day later, and one prediction."""
     community = load_community(folder)
     home = community.homes[0]
-    history, forecaster = history_of(community, home).last_days(365), forecaster_of(community, home)
+    record = history_of(home, Slot.at(community.start_at, community.slot_s))
+    history, forecaster = record.last_days(365), forecaster_of(community, home)
     first = train(forecaster, history.upto(history.end_key - DAY_S))
     again = train(first.forecaster, history)
     taken = []

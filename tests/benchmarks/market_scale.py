@@ -17,8 +17,8 @@ from recorded_homes import planner_of, tariff_of
 
 from agent.planning.planner import Planner
 from agent.simulator.community import load_community
-from agent.study.homes import matched_trades, recorded
-from agent.study.round_table import negotiate
+from agent.study.homes import recorded
+from agent.study.round_table import matched_trades, negotiate
 from coordinator.charter import Rules
 from coordinator.rounds import Course, Tally
 from coordinator.slots import Slot

@@ -15,8 +15,7 @@ from recorded_homes import planner_of
 from agent.planning.central import central_optimum
 from agent.planning.planner import Planner
 from agent.simulator.community import load_community
-from agent.study.homes import matched_trades
-from agent.study.round_table import Outcome, matched_wh, negotiate
+from agent.study.round_table import Outcome, matched_trades, matched_wh, negotiate
 from coordinator.charter import Rules
 from coordinator.slots import Slot
 

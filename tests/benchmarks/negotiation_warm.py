@@ -19,8 +19,7 @@ from agent.forecast.history import History
 from agent.planning.central import central_optimum
 from agent.planning.planner import Planner
 from agent.simulator.community import Community, load_community
-from agent.study.homes import matched_trades
-from agent.study.round_table import Outcome, carried_on, negotiate
+from agent.study.round_table import Outcome, carried_on, matched_trades, negotiate
 from coordinator.charter import Rules
 from coordinator.slots import Slot
 

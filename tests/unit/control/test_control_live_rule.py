@@ -12,7 +12,7 @@ from agent.control.headroom import Storage, room
 from agent.control.sharing import Sharing, Situation
 from agent.planning.problem import Battery
 from agent.planning.worth import Worth
-from agent.study.within import Fleet, Moment, Rule, wanted_w
+from agent.study.within import Fleet, Moment, wanted_w
 from coordinator.balancing import Numbers
 from coordinator.charter import Rules
 from coordinator.slots import Slot
@@ -74,7 +74,7 @@ def test_batteries_do_as_in_the_study(shared: bool, homes: list[tuple[float, flo
         import_per_kwh=np.full(HOMES, IMPORT),
         export_per_kwh=np.full(HOMES, EXPORT),
     )
-    rule, fleet = Rule(shared=shared, net=True, worth=True), Fleet.of([BATTERY] * HOMES)
-    study_w = wanted_w(moment, fleet, np.full(HOMES, 25_000.0), SLOT.hours, rule, WEAR) - battery_w
+    fleet = Fleet.of([BATTERY] * HOMES)
+    study_w = wanted_w(moment, fleet, np.full(HOMES, 25_000.0), SLOT.hours, WEAR, shared=shared) - battery_w
     live_w = done_w([situation(*home) for home in homes], shared=shared)
     assert live_w == pytest.approx(study_w.tolist(), abs=4)  # messages are whole watts

@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 
 from agent.planning.problem import Battery
 from agent.planning.shadow import run_battery
-from agent.study.within import Fleet, Moment, Rule, wanted_w
+from agent.study.within import Fleet, Moment, wanted_w
 
 BATTERY = Battery(capacity_wh=5000.0, charge_max_w=2000.0, discharge_max_w=2500.0, reserve_wh=500.0)
-SHARED = Rule(shared=True, net=True, worth=True)
-OWN = Rule(shared=False, net=True, worth=True)
 WEAR = 0.01
 watts = st.floats(-4000, 4000)
 
@@ -50,7 +48,7 @@ def test_a_home_without_a_battery_gives_and_takes_nothing() -> None:
 
 def test_deviations_that_cancel_move_no_battery() -> None:
     fleet = Fleet.of([BATTERY, BATTERY])
-    wanted = wanted_w(moment([800.0, -800.0]), fleet, np.array([2500.0, 2500.0]), 1.0, SHARED, WEAR)
+    wanted = wanted_w(moment([800.0, -800.0]), fleet, np.array([2500.0, 2500.0]), 1.0, WEAR, shared=True)
     assert wanted.tolist() == [0.0, 0.0]
 
 
@@ -61,8 +59,8 @@ def test_a_shortage_is_shared_by_headroom_also_by_those_who_are_not_short() -> N
         fleet,
         np.array([4000.0, 0.0, 4000.0]),
         1.0,
-        SHARED,
         WEAR,
+        shared=True,
     )
     # 2500 and 1250 W of headroom
     assert wanted == pytest.approx([600.0, 0.0, 1550.0])
@@ -71,8 +69,8 @@ def test_a_shortage_is_shared_by_headroom_also_by_those_who_are_not_short() -> N
 def test_a_planned_import_is_answered_like_a_surprise() -> None:
     fleet = Fleet.of([BATTERY])
     stored = np.array([4000.0])
-    assert wanted_w(moment([0.0], grid_w=[700.0]), fleet, stored, 1.0, SHARED, WEAR)[0] == pytest.approx(700.0)
-    assert wanted_w(moment([0.0], grid_w=[700.0], value=0.4), fleet, stored, 1.0, SHARED, WEAR)[0] == 0.0
+    assert wanted_w(moment([0.0], grid_w=[700.0]), fleet, stored, 1.0, WEAR, shared=True)[0] == pytest.approx(700.0)
+    assert wanted_w(moment([0.0], grid_w=[700.0], value=0.4), fleet, stored, 1.0, WEAR, shared=True)[0] == 0.0
 
 
 @pytest.mark.parametrize(("value", "short_w", "planned_w", "expected_w"), [
@@ -86,9 +84,9 @@ def test_a_planned_import_is_answered_like_a_surprise() -> None:
     (0.04, -1000.0, 600.0, 600.0),
 ])  # fmt: skip
 def test_a_battery_moves_only_where_it_pays(value: float, short_w: float, planned_w: float, expected_w: float) -> None:
-    for rule in (SHARED, OWN):
+    for shared in (True, False):
         now = moment([short_w], planned_w=[planned_w], value=value)
-        wanted = wanted_w(now, Fleet.of([BATTERY]), np.array([3000.0]), 1.0, rule, WEAR)
+        wanted = wanted_w(now, Fleet.of([BATTERY]), np.array([3000.0]), 1.0, WEAR, shared=shared)
         assert wanted[0] == pytest.approx(expected_w)
 
 
@@ -103,7 +101,7 @@ def test_sharing_never_goes_beyond_what_is_missing_nor_against_it(
 ) -> None:
     now = moment(deviation_w, grid_w=grid_w, value=value)
     fleet, stored = Fleet.of([BATTERY, BATTERY, None]), np.array(stored_wh)
-    shares = wanted_w(now, fleet, stored, 1.0, SHARED, WEAR) - now.planned_w
+    shares = wanted_w(now, fleet, stored, 1.0, WEAR, shared=True) - now.planned_w
     total_w = sum(deviation_w) + sum(grid_w)
     assert (shares * np.sign(total_w) >= -1e-9).all()
     assert abs(shares.sum()) <= abs(total_w) + 1e-6
