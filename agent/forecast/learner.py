@@ -95,16 +95,21 @@ class Learner:
     def judge(self, s: Signal) -> None:
         """Judge the members by what came since they were last judged, and leave them as they are."""
         since = self._judged_to(s)
-        if self._record is None or since < 0:
+        if since < 0:
             return
         with THREADS.limit(limits=1, user_api="openmp"):
             self._judge(tables(s, max(0, since - self._horizon)), since)
         self.verdict = judge(tuple(self._members), self._record)
 
     def _judged_to(self, s: Signal) -> int:
-        """Return the first slot the members were not judged on; -1 if they never were, or on later slots."""
+        """Return the first slot the members were not judged on; -1 if they never were, or on later slots.
+
+        The record may be of fewer members than there are: those that learn are left out where, with the newest days
+        held back, there was too little to learn from.
+        """
         since = (self._judged_key - s.first_key) // s.step_s
-        return since if self._record is not None and 0 <= since <= s.values.size else -1
+        judged = self._record is not None and self._record.names == tuple(self._members)
+        return since if judged and 0 <= since <= s.values.size else -1
 
     def _judge(self, t: Tables, since: int) -> None:
         """Let the members forecast what came from slot `since` on, each slot from four issues of the day before it."""

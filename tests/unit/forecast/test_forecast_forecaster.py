@@ -272,3 +272,17 @@ def test_a_home_without_sun_and_one_without_consumption_are_learned_without_fuss
 def test_more_than_a_day_ahead_is_refused() -> None:
     with pytest.raises(ValueError, match="up to a day"):
         forecaster().predict(START, 25, home(2))
+
+
+def test_a_signal_metered_for_a_week_only_is_learned_from_day_by_day() -> None:
+    made, f = home(24), forecaster()
+    pv_w = made.pv_w.copy()
+    pv_w[: 13 * 24] = np.nan  # with the newest days held back there is nothing to learn from
+    history = History(first=START, load_w=made.load_w, pv_w=pv_w)
+    for day in (20, 21, 22, 23):
+        known = history.upto(START.key + day * 86_400)
+        f.judge(known)
+        f.fit(known)
+    forecast = f.predict(START.shifted(23 * 24), 24, history)
+    assert "ridge" in f.verdicts()[1].names
+    assert np.abs(forecast.pv_w - made.pv_w[23 * 24 :]).mean() < 0.3 * made.pv_w.mean()
