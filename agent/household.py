@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
-import numpy as np
-
 from agent.devices.energy import SlotEnergy
 from agent.devices.reading import HomeReading
 from agent.forecast.forecaster import LEARN_DAYS, LOOK_BACK_DAYS, Forecast, Forecaster
@@ -28,6 +26,7 @@ from coordinator.charter import Rules
 from coordinator.contracts import Contract, Status
 from coordinator.household import MeterReading, Preparation
 from coordinator.negotiation import Finished
+from coordinator.pricing import contract_price
 from coordinator.settlement import SlotBill, tariff_cost
 from coordinator.slots import Slot
 
@@ -294,7 +293,7 @@ class TradingHome:
     def negotiated(self, result: Finished, price_micro: int) -> None:
         self._now.results[result.slot.key] = (result, price_micro)
         if (planner := self._now.planners.get(result.slot.key)) is not None:
-            planner.expected_wh = _served(planner.expected_wh, result)
+            planner.expected_wh = result.trades_wh(result.me)
         if self._counts(result.slot):
             self.savings.rounds += result.rounds
             self.savings.negotiations += 1
@@ -308,7 +307,7 @@ class TradingHome:
         self._aim(slot, planner, net_wh)
 
     def _aim(self, slot: Slot, planner: Planner, traded_wh: int) -> None:
-        plan = planner.schedule([traded_wh])
+        plan = planner.schedule([traded_wh], self._expected_prices(slot))
         schedule = plan.schedule
         grid_wh = float(schedule.import_w[0] - schedule.export_w[0]) * slot.hours
         self._now.targets[slot.key] = SlotTarget(
@@ -319,6 +318,28 @@ class TradingHome:
             plan=plan,
         )
         self._on_change("plan", slot)
+
+    def _expected_prices(self, slot: Slot) -> list[int] | None:
+        """Return what contracts of the horizon would be paid with if all were made now; None without a negotiation."""
+        if slot.key not in self._now.results:
+            return None
+        result, _ = self._now.results[slot.key]
+        prices = []
+        for index, (ahead, marginal_micro) in enumerate(
+            zip(slot.horizon(self._rules.horizon_slots), result.prices_micro, strict=True)
+        ):
+            import_micro, export_micro = self.tariff_micro(ahead)
+            bids_wh = {home: bid[index] for home, bid in result.bids_wh.items()}
+            prices.append(
+                contract_price(
+                    self._rules.price_rule,
+                    marginal_micro=marginal_micro,
+                    bids_wh=bids_wh,
+                    import_micro=import_micro,
+                    export_micro=export_micro,
+                )
+            )
+        return prices
 
     def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
         """Close the slot's books: real bill, bill alone, bill without battery."""
@@ -381,15 +402,3 @@ class TradingHome:
     def latest_settled(self, count: int) -> list[Settled]:
         """Return the last settled slots, oldest first."""
         return [self._now.settled[key] for key in sorted(self._now.settled)[-count:]]
-
-
-def _served(wanted_wh: Sequence[int], result: Finished) -> list[int]:
-    """Return what a home would trade per slot of the horizon if all were matched now, up to the Wh of rounding.
-
-    What it bid for later slots and nobody matched it will not get: a plan must not count on it.
-    """
-    bids_wh, own_wh = np.array(list(result.bids_wh.values())), np.array(wanted_wh)
-    bought_wh, sold_wh = np.maximum(bids_wh, 0).sum(axis=0), np.maximum(-bids_wh, 0).sum(axis=0)
-    side_wh = np.maximum(np.where(own_wh > 0, bought_wh, sold_wh), 1)
-    served_wh = np.abs(own_wh) * np.minimum(bought_wh, sold_wh) // side_wh
-    return [int(wh) for wh in np.sign(own_wh) * served_wh]

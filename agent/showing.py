@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from agent.control.controller import Shared
-from agent.control.guard import GuardStatus
+from agent.control.ports import GuardStatus
 from agent.dashboard.topics import (
     Accuracy,
     Day,
@@ -148,6 +148,7 @@ def plan(home: str, at: datetime, plan: Plan) -> PlanTopic:
             )
             for i, slot in enumerate(plan.first.horizon(p.slots))
         ],
+        gave_way=list(plan.gave_way),
     )
 
 

@@ -16,6 +16,7 @@ from coordinator.errors import ConfigError
 from coordinator.identity import Identity, decode_base64, encode_base64, home_id, verify
 
 PriceRule = Literal["midpoint", "marginal", "sdr"]
+DEFAULT_RULE: PriceRule = "midpoint"
 DisplayName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w .-]{0,23}$")]
 
 
@@ -54,7 +55,7 @@ class Rules(_Document):
         3, ge=0, le=100, description="converged: so much of all bids is unmatched, or moved, at most"
     )
     price_change_micro: int = Field(2000, ge=0, description="converged: largest change of the binding slot's price")
-    price_rule: PriceRule = "midpoint"
+    price_rule: PriceRule = DEFAULT_RULE
     power_limit_w: int = Field(30_000, ge=1, description="largest trade of a member")
     feeder_limit_w: int = Field(0, ge=0, description="limit of what all exchange with the grid together; 0: none")
     shared_balancing: bool = Field(True, description="batteries answer the sum of all grid exchange")

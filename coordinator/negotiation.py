@@ -6,8 +6,9 @@ itself at the new prices, near its anchor.
 
 No I/O, no clock, no randomness: every input takes `now`, `next_deadline()` says when to call `tick`.
 
-States: WAITING (before round 1) -> BIDDING (round 1..limit) -> DONE. Only `tick` at `rounds_at` leaves WAITING, only
-convergence, the round limit or `offers_at` leaves BIDDING; nothing leaves DONE.
+States: WAITING (before round 1) -> BIDDING (round 1..limit) -> CLOSING (last bids that were lost come again) -> DONE.
+Only `tick` at `rounds_at` leaves WAITING, only convergence, the round limit or `offers_at` leaves BIDDING; nothing
+leaves DONE. Without a loss CLOSING takes no time.
 """
 
 from collections import Counter
@@ -50,6 +51,10 @@ __all__ = [
 
 PATIENCE_ROUNDS = 2
 """A home that missed this many rounds in a row is no longer waited for; its last bid still counts."""
+CLOSING_PARTS, CLOSING_PATIENCE = 4, 6
+"""A home that lacks bids of the last two rounds repeats its own after each quarter of a round's timeout, six times at
+most, and whoever hears one a second time repeats its own: of five messages four arriving, all but one of 78,000 arrive.
+"""
 MEMORY_ROUNDS = 4
 """So many past rounds can be told to, or mended with the help of, a neighbour."""
 
@@ -57,6 +62,7 @@ MEMORY_ROUNDS = 4
 class State(Enum):
     WAITING = "waiting"
     BIDDING = "bidding"
+    CLOSING = "closing"
     DONE = "done"
 
 
@@ -119,6 +125,9 @@ class Negotiation:
         self._early: dict[tuple[int, str], Bid] = {}
         self._told: dict[int, dict[str, Prices]] = {}
         self._latest: dict[str, tuple[int, ...]] = {}
+        self._before: dict[str, tuple[int, ...]] = {}
+        self._converged = False
+        self._closed_at = self._repeated_at = slot.start_at
         self._missed: Counter[str] = Counter()
         self._roster: set[str] = {me}
         self.rounds_at = slot.start_at - timedelta(seconds=rules.rounds_s)
@@ -144,6 +153,8 @@ class Negotiation:
                 return self.rounds_at
             case State.BIDDING:
                 return min(self._round_deadline(), self.offers_at)
+            case State.CLOSING:
+                return min(self._repeated_at + self._repeat, self._closed_at)
             case State.DONE:
                 return None
 
@@ -151,9 +162,11 @@ class Negotiation:
         """Do what is due at `now`."""
         if self.state is State.WAITING and now >= self.rounds_at:
             return self._open(now)
+        if self.state is State.CLOSING:
+            return [self._finish()] if now >= self._closed_at else self._repeat_bid(now)
         if self.state is State.BIDDING:
             if now >= self.offers_at:
-                return [self._finish(converged=False)]
+                return self._give_up()
             if now >= self._round_deadline():
                 return self._close_round(now)
         return []
@@ -173,7 +186,7 @@ class Negotiation:
         Raises:
             RemoteProtocolError: As `receive`.
         """
-        if message.slot != self.slot.key or message.sender == self._me or self.state is State.DONE:
+        if message.slot != self.slot.key or message.sender == self._me:
             return []
         match message:
             case Ready():
@@ -185,12 +198,14 @@ class Negotiation:
                 self._check_length(message.sender, message.energy_wh)
                 if max(map(abs, message.energy_wh)) > self._limit_wh:
                     raise RemoteProtocolError(message.sender, f"bid over the charter's limit of {self._limit_wh} Wh")
+                if self.state in {State.CLOSING, State.DONE}:
+                    return self._receive_last_bid(message, now)
                 return self._receive_bid(message, now)
             case PriceRequest():
-                return self._answer_request(message)
+                return [] if self.state is State.DONE else self._answer_request(message)
             case Prices():
                 self._check_length(message.sender, message.prices)
-                return self._adopt(message)
+                return self._adopt(message) if self.state is State.BIDDING else []
         return []
 
     def _check_length(self, peer: str, vector: Sequence[int]) -> None:
@@ -246,7 +261,7 @@ class Negotiation:
     def _when_complete(self, now: datetime) -> list[NegotiationEvent]:
         assert self._round is not None
         bids = self._round.bids
-        missing = (home for home in self._roster if home not in bids and self._missed[home] < PATIENCE_ROUNDS)
+        missing = (home for home in self._roster if home not in bids and self._waited_for(home))
         return [] if next(missing, None) is not None else self._close_round(now)
 
     def _close_round(self, now: datetime) -> list[NegotiationEvent]:
@@ -254,12 +269,13 @@ class Negotiation:
         assert this is not None
         self._agree(this)
         events = self._heal(this)
-        before = dict(self._latest)
+        before = self._before = dict(self._latest)
         for home in self._roster - this.bids.keys():
             self._missed[home] += 1
         self._latest.update(this.bids)
         if len(self._latest) < 2:
-            return [*events, self._finish(converged=True)]
+            self._converged = True
+            return [*events, self._finish()]
         none = (0,) * self._rules.vector_length
         this.tally = Tally.of(
             np.array(list(self._latest.values()), dtype=np.int64),
@@ -268,15 +284,16 @@ class Negotiation:
             stale=len(self._latest) - len(this.bids),
         )
         after = this.course.next(this.tally, self._rules)
-        converged = self._converged(before, this.tally, after.prices[0] - this.course.prices[0])
+        converged = self._is_at_rest(before, this.tally, after.prices[0] - this.course.prices[0])
         if converged or this.number >= self._rules.round_limit:
-            return [*events, self._finish(converged=converged)]
+            self._converged = converged
+            return events + self._close(now)
         self._past[this.number] = this
         self._past.pop(this.number - MEMORY_ROUNDS, None)
         self._anchor_wh = this.course.next_anchor(this.bids[self._me], self._anchor_wh, this.tally, after, self._rules)
         return events + self._bid(after, now)
 
-    def _converged(self, before: dict[str, tuple[int, ...]], tally: Tally, price_change_micro: int) -> bool:
+    def _is_at_rest(self, before: dict[str, tuple[int, ...]], tally: Tally, price_change_micro: int) -> bool:
         if before.keys() != self._latest.keys():
             return False
         binding = slice(0, None, self._rules.horizon_slots)
@@ -333,18 +350,74 @@ class Negotiation:
             course = course.next(tally, self._rules)
         self._round.course = replace(course, held_micro=self._round.course.held_micro)
 
-    def _finish(self, *, converged: bool) -> Finished:
+    # The end
+
+    @property
+    def _repeat(self) -> timedelta:
+        return timedelta(seconds=self._rules.round_timeout_s / CLOSING_PARTS)
+
+    def _close(self, now: datetime) -> list[NegotiationEvent]:
+        """End with this round, once its bids are in: homes that match different bids offer what nobody accepts."""
+        self.state = State.CLOSING
+        self._repeated_at = now
+        self._closed_at = min(now + CLOSING_PATIENCE * self._repeat, self.offers_at)
+        return self._when_closed()
+
+    def _when_closed(self) -> list[NegotiationEvent]:
+        waited_for = {home for home in self._roster if self._waited_for(home)}
+        return [] if any(waited_for - each.bids.keys() for each in self._last_rounds()) else [self._finish()]
+
+    def _last_rounds(self) -> list[_Round]:
+        """Return what decides who trades: the last round, and the one before, which tells whose bid still moved."""
+        assert self._round is not None
+        before = self._past.get(self._round.number - 1)
+        return [self._round] if before is None else [before, self._round]
+
+    def _waited_for(self, home: str) -> bool:
+        return self._missed[home] < PATIENCE_ROUNDS
+
+    def _receive_last_bid(self, bid: Bid, now: datetime) -> list[NegotiationEvent]:
+        """Take a bid that was lost before; a neighbour that repeats itself lacks some, so repeat the own ones."""
+        of_round = next((each for each in self._last_rounds() if each.number == bid.round), None)
+        if of_round is None:
+            return []
+        if bid.sender in of_round.bids:
+            return self._repeat_bid(now) if now >= self._repeated_at + self._repeat else []
+        of_round.bids[bid.sender] = bid.energy_wh
+        self._roster.add(bid.sender)
+        return self._when_closed() if self.state is State.CLOSING else []
+
+    def _repeat_bid(self, now: datetime) -> list[NegotiationEvent]:
+        """Say the last bids again, and wait until the next time."""
+        if now >= self.offers_at:
+            return []
+        self._repeated_at = now
+        return [
+            SayBid(round=each.number, price_hash=each.hashes[self._me], energy_wh=each.bids[self._me])
+            for each in self._last_rounds()
+        ]
+
+    def _give_up(self) -> list[NegotiationEvent]:
+        """End in the middle of a round: the time for offers has come."""
+        self._before = dict(self._latest)
+        return [self._finish()]
+
+    def _finish(self) -> Finished:
         assert self._round is not None
         self.state = State.DONE
         self._latest.update(self._round.bids)
+        if (before := self._past.get(self._round.number - 1)) is not None:
+            self._before.update(before.bids)
         return finished(
             slot=self.slot,
             rounds=self._round.number,
-            converged=converged,
+            converged=self._converged,
             prices=self._round.course.prices,
             bids_wh=self._latest,
+            before_wh=self._before,
             anchor_wh=self._anchor_wh,
             rules=self._rules,
+            me=self._me,
         )
 
 

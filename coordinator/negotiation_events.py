@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.charter import Rules
+from coordinator.matching import Match, match
 from coordinator.slots import Slot
 
 
@@ -55,9 +56,11 @@ class Finished:
     Args:
         prices_micro: Of the trades, one per slot.
         bids_wh: By home, one per slot.
+        moves_wh: How far each home's bids moved in the last round, by home, one per slot.
         feeder_micro: The feeder's price per slot; empty without a feeder limit.
         grid_wh: The exchange with the grid that each home wanted per slot; empty without a feeder limit.
         anchor_wh: Where the own last answer was held to: the own warm start, which nobody else knows.
+        me: The home that sees it so.
     """
 
     slot: Slot
@@ -65,9 +68,11 @@ class Finished:
     converged: bool
     prices_micro: tuple[int, ...]
     bids_wh: Mapping[str, tuple[int, ...]]
+    moves_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     feeder_micro: tuple[int, ...] = ()
     grid_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     anchor_wh: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    me: str = field(default="", compare=False, repr=False)
 
     @property
     def binding_bids_wh(self) -> dict[str, int]:
@@ -77,6 +82,24 @@ class Finished:
     def unmatched_wh(self) -> int:
         """|sum of the last round's bids| of the binding slot."""
         return abs(sum(self.binding_bids_wh.values()))
+
+    def matched(self, index: int = 0) -> list[Match]:
+        """Return who would trade with whom in a slot of the horizon."""
+        bids_wh = {home: bid[index] for home, bid in self.bids_wh.items()}
+        moves_wh = {home: move[index] for home, move in self.moves_wh.items()}
+        return match(bids_wh, self.slot.key // self.slot.length_s + index, moves_wh)
+
+    def trades_wh(self, home: str) -> list[int]:
+        """Return what a home would trade per slot of the horizon if all were matched now, + bought.
+
+        What it bid for later slots and nobody matched it will not get: a plan must not count on it.
+        """
+        trades_wh = []
+        for index, wanted_wh in enumerate(self.bids_wh[home]):
+            pairs = self.matched(index) if wanted_wh else []
+            own_wh = sum(pair.energy_wh for pair in pairs if home in (pair.buyer, pair.seller))
+            trades_wh.append(own_wh if wanted_wh > 0 else -own_wh)
+        return trades_wh
 
     def carried(self, slot: Slot, opening: Sequence[int]) -> tuple[list[int], list[float]] | None:
         """Return prices and anchors to begin a later slot's negotiation with, or None when that is too far away.
@@ -111,10 +134,16 @@ def finished(
     converged: bool,
     prices: Sequence[int],
     bids_wh: Mapping[str, Sequence[int]],
+    before_wh: Mapping[str, Sequence[int]],
     anchor_wh: Sequence[float],
     rules: Rules,
+    me: str = "",
 ) -> Finished:
-    """Return the result from vectors that have a second half under a feeder limit."""
+    """Return the result from vectors that have a second half under a feeder limit.
+
+    Args:
+        before_wh: The bids of the round before the last; of a home that had none they were 0.
+    """
     n = rules.horizon_slots
     limited = bool(rules.feeder_limit_w)
     return Finished(
@@ -123,7 +152,20 @@ def finished(
         converged=converged,
         prices_micro=tuple(prices[:n]),
         bids_wh={home: tuple(bid[:n]) for home, bid in bids_wh.items()},
+        moves_wh=moves_wh(bids_wh, before_wh, n),
         feeder_micro=tuple(prices[n:]),
         grid_wh={home: tuple(bid[n:]) for home, bid in bids_wh.items()} if limited else {},
         anchor_wh=tuple(anchor_wh),
+        me=me,
     )
+
+
+def moves_wh(
+    bids_wh: Mapping[str, Sequence[int]], before_wh: Mapping[str, Sequence[int]], slots: int
+) -> dict[str, tuple[int, ...]]:
+    """Return how far each home's bids of the first `slots` slots moved since the round before."""
+    none = (0,) * slots
+    return {
+        home: tuple(abs(now - then) for now, then in zip(bid[:slots], before_wh.get(home, none)[:slots], strict=True))
+        for home, bid in bids_wh.items()
+    }

@@ -7,8 +7,9 @@ from coordinator.charter import PriceRule, Rules
 from coordinator.quantities import round_ratio
 
 TICK_MICRO = 500
-"""The negotiated price is rounded up to whole ticks. Where it settles it is the limit of some home, give or take what
-whole Wh leave open, and a seller whose feed-in price it missed by a millionth would have to refuse.
+"""The negotiated price is rounded up to the second next tick. Where it settles it is the limit of some home, give or
+take what rounds and whole Wh leave open, and a seller whose limit it missed by a hair would have to refuse. A buyer
+never pays more than its own limit for it.
 """
 
 
@@ -18,7 +19,7 @@ def contract_price(
     """Return the price a buyer offers for the slot, within its own tariff.
 
     Args:
-        rule: `marginal`: the negotiated price, in ticks.
+        rule: `marginal`: the negotiated price, a tick and its part of one above.
             `midpoint`: half way between the buyer's export and import price.
             `sdr`: falls from import to export price as supply over demand rises (Liu et al., "Energy-sharing model with
             price-based demand response for microgrids of peer-to-peer prosumers", IEEE Trans. Power Syst. 2017).
@@ -29,7 +30,7 @@ def contract_price(
     """
     match rule:
         case "marginal":
-            price_micro = -(-marginal_micro // TICK_MICRO) * TICK_MICRO
+            price_micro = (-(-marginal_micro // TICK_MICRO) + 1) * TICK_MICRO
         case "midpoint":
             price_micro = round_ratio(import_micro + export_micro, 2)
         case "sdr":

@@ -16,7 +16,7 @@ from coordinator.effects import Effect, Note, Whisper
 from coordinator.errors import RemoteProtocolError
 from coordinator.household import Household, MeterReading
 from coordinator.ledger import Mark
-from coordinator.matching import match, scale_down
+from coordinator.matching import scale_down
 from coordinator.messages import Bid, Message, PriceRequest, Prices, Ready, Residual
 from coordinator.negotiation import (
     AskPrices,
@@ -78,7 +78,8 @@ class Trader:
 
     def next_deadline(self, now: datetime) -> datetime:
         """Return when `tick` must be called next."""
-        deadlines = [now if self._joinable(now) else self._coming(now).end_at - self._ready]
+        coming = self._coming(now)
+        deadlines = [now if self._joinable(coming, now) else coming.end_at - self._ready]
         if self.negotiation is not None and (at := self.negotiation.next_deadline()) is not None:
             deadlines.append(at)
         deadlines += [self._gate_at(slot) for slot in self._open]
@@ -91,9 +92,8 @@ class Trader:
         """Return the slot whose negotiation `now` belongs to."""
         return Slot.at(now + self._ready, self._rules.slot_s)
 
-    def _joinable(self, now: datetime) -> bool:
+    def _joinable(self, slot: Slot, now: datetime) -> bool:
         """Return whether the coming slot is still to be joined: never announced before, and its rounds not begun."""
-        slot = self._coming(now)
         return slot.key > self._last_ready and now < slot.start_at - timedelta(seconds=self._rules.rounds_s)
 
     def _gate_at(self, slot: Slot) -> datetime:
@@ -118,9 +118,9 @@ class Trader:
     # Negotiation
 
     def _join(self, now: datetime) -> list[Effect]:
-        if not self._joinable(now):
-            return []
         slot = self._coming(now)
+        if not self._joinable(slot, now):
+            return []
         self._last_ready = slot.key
         preparation = self._household.prepare(slot, now)
         if preparation is None:
@@ -227,7 +227,7 @@ class Trader:
             floor = floor_price(self._rules, price_micro=price_micro, export_micro=export_micro)
             sell_wh = -self._household.keep(slot, mine, price_micro)
             return self.book.mandate(Session(slot.key), sell_wh=sell_wh, floor_micro=floor) if sell_wh else []
-        wanted = {m.seller: m.energy_wh for m in match(bids, slot.key // slot.length_s) if m.buyer == self._me}
+        wanted = {m.seller: m.energy_wh for m in result.matched() if m.buyer == self._me}
         kept_wh = self._household.keep(slot, sum(wanted.values()), price_micro) if wanted else 0
         return [
             effect

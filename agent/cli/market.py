@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from agent.cli.report import PAGE, check_pictures
-from coordinator.charter import PriceRule
+from coordinator.charter import DEFAULT_RULE, PriceRule
 from coordinator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def solve(
         int | None, typer.Option(min=2, max=200, help="At most so many rounds.", show_default="the charter's default")
     ] = None,
     loss: Annotated[float, typer.Option(min=0, max=0.9, help="Share of messages each receiver loses.")] = 0.0,
-    rule: Annotated[PriceRule, typer.Option(help="How contracts are priced.")] = "marginal",
+    rule: Annotated[PriceRule, typer.Option(help="How contracts are priced.")] = DEFAULT_RULE,
     feeder_limit: Annotated[
         float | None, typer.Option(min=0.1, help="Most kW that all homes together may exchange with the grid.")
     ] = None,

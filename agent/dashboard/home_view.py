@@ -65,6 +65,7 @@ class HomeView:
         with box("card"):
             text("Plan for the next 24 hours", "label", "h2")
             columns = ("when num", "what", "trade", "level num", "why")
+            self._gave_way = text("", "reason", "p")
             self._plan = Rows("plan", columns, "No plan yet.")
         with box("pair"):
             with box("card"):
@@ -134,6 +135,9 @@ class HomeView:
 
     def _update_lists(self, home: HomePicture, now: datetime | None, length: timedelta) -> None:
         zone, currency = self._settings.zone, self._settings.currency
+        missed = words.gave_way(home.plan.gave_way) if home.plan else ""
+        show(self._gave_way, missed)
+        mark(self._gave_way, "gone", not missed)
         self._plan.show(plan_lines(home.plan.slots, now, length, zone) if home.plan and now else [])
         trades = home.trades()[:_TRADES_SHOWN]
         rows = [

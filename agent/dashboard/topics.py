@@ -111,6 +111,8 @@ class Plan(Topic):
     """The plan of the horizon, newest first slot first."""
 
     slots: list[PlannedSlot]
+    gave_way: list[str] = []
+    """What the owner's wishes do not get, one sentence each."""
 
 
 class SettledSlot(BaseModel):

@@ -1,5 +1,6 @@
 """How figures are said to people: one wording for the page and the terminal. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
@@ -194,3 +195,8 @@ def accuracy(of: Accuracy) -> str:
     if of.mae_day_w is not None:
         said += f"; repeating the day before would have been off by {of.mae_day_w:.0f} W"
     return said + "."
+
+
+def gave_way(missed: Sequence[str]) -> str:
+    """Say what the owner's wishes do not get."""
+    return f"Not everything that was wished for can be had: {'; '.join(missed)}." if missed else ""

@@ -47,7 +47,10 @@ def train(forecaster: Forecaster, history: History, weather: Weather | None = No
     """
     if history.slots * history.first.length_s < BOOSTING_DAYS_MIN * DAY_S:
         fitted = copy.deepcopy(forecaster)
-        fitted.fit(history, weather)
+        try:
+            fitted.fit(history, weather)
+        except (ValueError, ArithmeticError) as error:  # as from the process: what is in use stays, the agent goes on
+            raise TrainingError(f"forecasts could not be learned anew: {error}") from error
         return Trained(forecaster=fitted, cpu_s=0.0, peak_mb=0.0)
     command = [sys.executable, "-m", "agent.forecast.training"]
     task = pickle.dumps((forecaster, history, weather))

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coordinator.charter import Rules
-from coordinator.matching import Match, match
+from coordinator.matching import Match
 from coordinator.pricing import contract_price, floor_price
-from coordinator.slots import Slot
 
 
 class View(Protocol):
@@ -23,6 +22,8 @@ class View(Protocol):
 
     @property
     def bids_wh(self) -> Mapping[str, Sequence[int]]: ...
+
+    def matched(self, index: int) -> list[Match]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ Tariffs = Mapping[str, Sequence[tuple[int, int]]]
 """Import and export price of every home and slot of the horizon, in micro-units per kWh."""
 
 
-def deal(first: Slot, views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
+def deal(views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
     """Return the contracts of the whole horizon.
 
     Args:
@@ -48,11 +49,11 @@ def deal(first: Slot, views: Mapping[str, View], tariffs: Tariffs, rules: Rules)
     """
     trades = []
     for index in range(len(next(iter(tariffs.values())))):
-        trades += _deal_slot(index, first.key // first.length_s + index, views, tariffs, rules)
+        trades += _deal_slot(index, views, tariffs, rules)
     return trades
 
 
-def _deal_slot(index: int, number: int, views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
+def _deal_slot(index: int, views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
     matched: dict[int, dict[str, list[Match]]] = {}
     open_wh = {home: max(0, -view.bids_wh[home][index]) for home, view in views.items()}
     trades = []
@@ -60,7 +61,7 @@ def _deal_slot(index: int, number: int, views: Mapping[str, View], tariffs: Tari
         if view.bids_wh[buyer][index] <= 0:
             continue
         if id(view) not in matched:
-            matched[id(view)] = _by_buyer(match({home: bid[index] for home, bid in view.bids_wh.items()}, number))
+            matched[id(view)] = _by_buyer(view.matched(index))
         price = _price(index, buyer, view, tariffs, rules)
         for pair in matched[id(view)].get(buyer, ()):
             floor = _floor(index, pair.seller, views[pair.seller], tariffs, rules)

@@ -20,8 +20,9 @@ from agent.study.auction import Clearing, Order, clear
 from agent.study.dealing import Tariffs, Trade, deal, net_wh, paid
 from agent.study.homes import planner_of
 from agent.study.round_table import Outcome, negotiate
-from coordinator.charter import PriceRule, Rules
+from coordinator.charter import DEFAULT_RULE, PriceRule, Rules
 from coordinator.errors import ConfigError
+from coordinator.negotiation import Finished
 from coordinator.quantities import to_micro
 from coordinator.slots import Slot
 
@@ -49,19 +50,10 @@ class Question:
     at: datetime | None = None
     rounds: int | None = None
     loss: float = 0.0
-    rule: PriceRule = "marginal"
+    rule: PriceRule = DEFAULT_RULE
     feeder_limit_w: int = 0
     island: bool = False
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What was said in one round of the horizon."""
-
-    number: int
-    prices_micro: tuple[int, ...]
-    bids_wh: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +104,7 @@ class Market:
     auctions: Sequence[Clearing]
     homes: Sequence[HomeDay]
     cost_optimum: float
-    talk: Sequence[Round] = field(default=())
+    talk: Sequence[Finished] = field(default=())
 
     @cached_property
     def cost_alone(self) -> float:
@@ -194,13 +186,12 @@ def solve(
     for number, home in enumerate(community.homes):
         tell("forecasts", number, len(community.homes))
         planners[home.name] = planner_of(community, home, first, rules, known=known, island=question.island)
-    talk: list[Round] = []
+    talk: list[Finished] = []
 
-    def heard(number: int, prices: Sequence[int], bids: Mapping[str, Sequence[int]]) -> None:
-        tell("rounds", number, rules.round_limit)
+    def heard(result: Finished) -> None:
+        tell("rounds", result.rounds, rules.round_limit)
         if keep_rounds:
-            said = {home: tuple(bid) for home, bid in bids.items()}
-            talk.append(Round(number=number, prices_micro=tuple(prices), bids_wh=said))
+            talk.append(result)
 
     outcome = negotiate(
         planners,
@@ -213,7 +204,7 @@ def solve(
     )
     tell("comparison", 0, 1)
     tariffs = {home: tariff_micro(planner) for home, planner in planners.items()}
-    trades = deal(first, outcome.views, tariffs, rules)
+    trades = deal(outcome.views, tariffs, rules)
     auctions = [] if question.island else auction_after_alone(planners, tariffs)
     return Market(
         community=community,

@@ -50,10 +50,9 @@ def progress_by_round(market: Market) -> list[Progress]:
     """Return what the contracts of each round would have been worth; needs a market that kept its rounds."""
     found = []
     for each in market.talk:
-        trades = matched_trades(market.first, each.bids_wh, market.rules.horizon_slots)
+        trades = matched_trades(each)
         cost = sum(planner.schedule(trades[home]).schedule.cost for home, planner in market.planners.items())
-        columns = list(zip(*each.bids_wh.values(), strict=True))[: market.rules.horizon_slots]
-        unmatched_wh = sum(abs(sum(column)) for column in columns)
+        unmatched_wh = sum(abs(sum(column)) for column in zip(*each.bids_wh.values(), strict=True))
         found.append(Progress(captured=market.share(cost), unmatched_wh=unmatched_wh))
     return found
 

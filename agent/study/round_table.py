@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from coordinator.charter import Rules
 from coordinator.clock import cpu_s
 from coordinator.identity import encode_base64
-from coordinator.matching import match
 from coordinator.messages import EVERYBODY, Bid, PriceRequest, Prices, Ready
 from coordinator.negotiation import (
     AskPrices,
@@ -33,8 +33,8 @@ from coordinator.negotiation_events import finished
 from coordinator.rounds import Course, Integers, Tally, at_rest, opening_prices
 from coordinator.slots import Slot
 
-OnRound = Callable[[int, Sequence[int], Mapping[str, Sequence[int]]], None]
-"""Told of every round: its number, its prices in micro-units per kWh, and all homes' bids to them, whole Wh."""
+OnRound = Callable[[Finished], None]
+"""Told of every round: what the negotiation would come to if this round were the last."""
 
 Floats = NDArray[np.float64]
 
@@ -138,12 +138,11 @@ def carried_on(
     return shifted, warm
 
 
-def matched_trades(first: Slot, bids_wh: Mapping[str, Sequence[int]], slots: int) -> dict[str, list[int]]:
-    """Return every home's net trade per slot when the bids of `slots` slots are matched, whole Wh, + bought."""
-    trades = {home: [0] * slots for home in bids_wh}
-    for i in range(slots):
-        number = first.key // first.length_s + i
-        for pair in match({home: bid[i] for home, bid in bids_wh.items()}, number):
+def matched_trades(result: Finished) -> dict[str, list[int]]:
+    """Return every home's net trade per slot when the last bids are matched, whole Wh, + bought."""
+    trades = {home: [0] * len(result.prices_micro) for home in result.bids_wh}
+    for i in range(len(result.prices_micro)):
+        for pair in result.matched(i):
             trades[pair.buyer][i] += pair.energy_wh
             trades[pair.seller][i] -= pair.energy_wh
     return trades
@@ -157,16 +156,15 @@ def matched_wh(outcome: Outcome) -> dict[str, list[int]]:
     """
     agreed = outcome.agreed
     slots = len(agreed.prices_micro)
-    if all(view.bids_wh == agreed.bids_wh for view in outcome.views.values()):
-        return matched_trades(agreed.slot, agreed.bids_wh, slots)
+    if all(view == agreed for view in outcome.views.values()):
+        return matched_trades(agreed)
     trades = {home: [0] * slots for home in outcome.views}
     for i in range(slots):
-        number = agreed.slot.key // agreed.slot.length_s + i
         bids = {home: bid[i] for home, bid in agreed.bids_wh.items()}
         pairs = [
             pair
             for buyer in sorted(home for home, wh in bids.items() if wh > 0)
-            for pair in match({home: bid[i] for home, bid in outcome.views[buyer].bids_wh.items()}, number)
+            for pair in outcome.views[buyer].matched(i)
             if pair.buyer == buyer
         ]
         left = {home: -wh for home, wh in bids.items() if wh < 0}
@@ -189,6 +187,7 @@ def _agreed(views: Mapping[str, Finished]) -> Finished:
         converged=all(view.converged for view in views.values()),
         prices_micro=opening_prices([view.prices_micro for view in views.values()]),
         bids_wh={home: view.bids_wh[home] for home, view in views.items()},
+        moves_wh={home: view.moves_wh[home] for home, view in views.items()},
         feeder_micro=opening_prices([view.feeder_micro for view in views.values()]),
         grid_wh={home: view.grid_wh[home] for home, view in views.items() if view.grid_wh},
     )
@@ -231,10 +230,10 @@ class _Timed:
     def __init__(self, on_round: OnRound | None) -> None:
         self._on_round, self.seconds = on_round, 0.0
 
-    def __call__(self, number: int, prices: Sequence[int], bids: Mapping[str, Sequence[int]]) -> None:
+    def __call__(self, make: Callable[[], Finished]) -> None:
         if self._on_round is not None:
             begun = cpu_s()
-            self._on_round(number, prices, bids)
+            self._on_round(make())
             self.seconds += cpu_s() - begun
 
 
@@ -257,8 +256,8 @@ class _Watched:
 class _Shared:
     """What all homes would compute alike is computed once. Args: as `negotiate`."""
 
-    def __init__(self, bidders: Mapping[str, Bidder], slot: Slot, rules: Rules, on_round: OnRound) -> None:
-        self._bidders, self._slot, self._rules, self._on_round = bidders, slot, rules, on_round
+    def __init__(self, bidders: Mapping[str, Bidder], slot: Slot, rules: Rules, told: _Timed) -> None:
+        self._bidders, self._slot, self._rules, self._told = bidders, slot, rules, told
         self._limit_wh = rules.power_limit_wh
 
     def run(self, opening: tuple[int, ...], warm: Mapping[str, Sequence[float]]) -> dict[str, Finished]:
@@ -268,13 +267,15 @@ class _Shared:
         before: Integers | None = None
         while True:
             bids = self._bids(course, anchors)
-            self._on_round(course.number, course.prices, self._named(bids))
+            self._told(partial(self._result, course, bids, before, converged=False))
             tally = Tally.of(bids, np.zeros_like(bids) if before is None else before, rules)
             after = course.next(tally, rules)
             change_micro = after.prices[0] - course.prices[0]
             converged = len(bids) < 2 or (before is not None and self._at_rest(bids, before, tally, change_micro))
             if converged or course.number >= rules.round_limit:
-                return self._finished(course, bids, anchors, converged)
+                result = self._result(course, bids, before, converged=converged)
+                own = zip(self._bidders, anchors.tolist(), strict=True)
+                return {home: replace(result, anchor_wh=tuple(anchor), me=home) for home, anchor in own}
             anchors, before = self._anchors(course, after, bids, anchors, tally), bids
             course = after
 
@@ -304,19 +305,17 @@ class _Shared:
         ) / per_wh
         return kept
 
-    def _finished(self, course: Course, bids: Integers, anchors: Floats, converged: bool) -> dict[str, Finished]:
-        named = self._named(bids)
-        shared = finished(
+    def _result(self, course: Course, bids: Integers, before: Integers | None, *, converged: bool) -> Finished:
+        return finished(
             slot=self._slot,
             rounds=course.number,
             converged=converged,
             prices=course.prices,
-            bids_wh=named,
+            bids_wh=self._named(bids),
+            before_wh={} if before is None else self._named(before),
             anchor_wh=(),
             rules=self._rules,
         )
-        own = zip(named, anchors.tolist(), strict=True)
-        return {home: replace(shared, anchor_wh=tuple(anchor)) for home, anchor in own}
 
 
 class _Lossy:
@@ -332,13 +331,13 @@ class _Lossy:
         openings: Mapping[str, Sequence[int]],
         slot: Slot,
         rules: Rules,
-        on_round: OnRound,
+        told: _Timed,
         loss: float,
         seed: int,
     ) -> None:
         changes = {"round_timeout_s": 1, "rounds_s": rules.offers_s + 2 * rules.round_limit + 1}
         self._rules = rules.model_copy(update=changes)
-        self._bidders, self._openings, self._slot, self._on_round = bidders, openings, slot, on_round
+        self._bidders, self._openings, self._slot, self._told = bidders, openings, slot, told
         self._loss, self._luck = loss, random.Random(seed)
         self._queue: deque[tuple[str, Any]] = deque()
         self._done: dict[str, Finished] = {}
@@ -397,7 +396,19 @@ class _Lossy:
 
     def _tell(self, home: str, event: SayBid) -> None:
         bids = self._said.setdefault(event.round, {})
+        before = len(bids)
         bids[home] = event.energy_wh
-        if len(bids) == len(self._talks):
+        if len(bids) == len(self._talks) and len(bids) > before:
             prices = opening_prices([talk.prices_micro for talk in self._talks.values()])
-            self._on_round(event.round, prices, self._said.pop(event.round))
+            self._told(
+                lambda: finished(
+                    slot=self._slot,
+                    rounds=event.round,
+                    converged=False,
+                    prices=prices,
+                    bids_wh=bids,
+                    before_wh=self._said.get(event.round - 1, {}),
+                    anchor_wh=(),
+                    rules=self._rules,
+                )
+            )

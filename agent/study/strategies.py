@@ -12,7 +12,7 @@ from agent.study.passing import Deal
 from agent.study.quick_home import Outlook, QuickHome
 from agent.study.round_table import Outcome, carried_on, matched_wh, negotiate
 from agent.study.street import Street
-from coordinator.matching import match, scale_down
+from coordinator.matching import scale_down
 from coordinator.pricing import contract_price, floor_price
 from coordinator.quantities import MICRO
 
@@ -105,10 +105,10 @@ class Homes:
 
     def _contracts(self, t: int, outcome: Outcome) -> list[Deal]:
         """Return what becomes a contract: matched, offered and accepted as `coordinator.trader` does."""
-        bids = {home: bid[0] for home, bid in outcome.bids_wh.items()}
+        bids = outcome.agreed.binding_bids_wh
         prices = {home: self._price(home, t, outcome.prices_micro[0], bids) for home, wh in bids.items() if wh}
         wanted: dict[str, dict[str, int]] = {}
-        for pair in match(bids, self._street.number(t)):
+        for pair in outcome.agreed.matched():
             wanted.setdefault(pair.buyer, {})[pair.seller] = pair.energy_wh
         mandates: dict[str, int] = {}
         deals = []

@@ -20,6 +20,7 @@ from agent.simulator.community import load_community
 from agent.study.homes import recorded
 from agent.study.round_table import matched_trades, negotiate
 from coordinator.charter import Rules
+from coordinator.negotiation import Finished
 from coordinator.rounds import Course, Tally
 from coordinator.slots import Slot
 
@@ -77,10 +78,10 @@ def measure(folder: Path, homes: int, *, judged: bool = True) -> dict[str, float
     first = next(iter(made.values())).first
     gains: dict[int, float] = {}
 
-    def judge(number: int, prices: Sequence[int], bids: Mapping[str, Sequence[int]]) -> None:
-        if judged and (number <= ROUNDS or number == LONG):
-            trades = matched_trades(first, bids, rules.horizon_slots)
-            gains[number] = sum(one.gain(trades[name], prices) for name, one in made.items())
+    def judge(result: Finished) -> None:
+        if judged and (result.rounds <= ROUNDS or result.rounds == LONG):
+            trades = matched_trades(result)
+            gains[result.rounds] = sum(one.gain(trades[name], result.prices_micro) for name, one in made.items())
 
     openings = {name: one.opening_prices() for name, one in made.items()}
     outcome = negotiate(made, openings, slot=first, rules=rules, on_round=judge)

@@ -1,6 +1,6 @@
 """Homes of a community folder negotiate one horizon in one process, by the product's own steps, without messages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from recorded_homes import captured, planner_of
 from agent.simulator.community import load_community
 from agent.study.round_table import negotiate
 from coordinator.charter import Rules
+from coordinator.negotiation import Finished
 from coordinator.slots import Slot
 
 
@@ -21,9 +22,9 @@ def captured_by_round(folder: Path, at: datetime, rounds: Iterable[int]) -> dict
     planners = {home.name: planner_of(community, home, first, rules) for home in community.homes}
     shares = {}
 
-    def judge(number: int, prices: Sequence[int], bids: Mapping[str, Sequence[int]]) -> None:
-        if number in wanted:
-            shares[number] = captured(planners, bids, prices)
+    def judge(result: Finished) -> None:
+        if result.rounds in wanted:
+            shares[result.rounds] = captured(planners, result)
 
     openings = {name: planner.opening_prices() for name, planner in planners.items()}
     negotiate(planners, openings, slot=first, rules=rules, on_round=judge)

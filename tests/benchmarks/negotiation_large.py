@@ -17,6 +17,7 @@ from agent.planning.planner import Planner
 from agent.simulator.community import load_community
 from agent.study.round_table import Outcome, matched_trades, matched_wh, negotiate
 from coordinator.charter import Rules
+from coordinator.negotiation import Finished
 from coordinator.slots import Slot
 
 
@@ -50,9 +51,9 @@ class Street:
         """Negotiate without loss; return the end and what the bids of the wanted rounds captured."""
         shares: dict[int, float] = {}
 
-        def judge(number: int, prices: Sequence[int], bids: Mapping[str, Sequence[int]]) -> None:
-            if number in wanted:
-                shares[number] = self.share(matched_trades(self.first, bids, self.rules.horizon_slots), prices)
+        def judge(result: Finished) -> None:
+            if result.rounds in wanted:
+                shares[result.rounds] = self.share(matched_trades(result), result.prices_micro)
 
         return self.negotiated(on_round=judge), shares
 
@@ -67,9 +68,8 @@ class Street:
             The end, what the last bids captured, and what is left of it when every buyer matches by its own view.
         """
         outcome = self.negotiated(loss=loss, seed=seed)
-        bids = matched_trades(self.first, outcome.bids_wh, self.rules.horizon_slots)
         prices = outcome.prices_micro
-        return outcome, self.share(bids, prices), self.share(matched_wh(outcome), prices)
+        return outcome, self.share(matched_trades(outcome.agreed), prices), self.share(matched_wh(outcome), prices)
 
 
 def main() -> None:

@@ -212,7 +212,7 @@ def negotiate(folder: Path, start_at: datetime) -> dict[str, float | int]:
         "homes": len(homes),
         "slots": rules.horizon_slots,
         "rounds": result.rounds,
-        "captured": round(captured(planners, result.bids_wh, result.prices_micro), 6),
+        "captured": round(captured(planners, result), 6),
         "ms_per_round": round(1000 * wall_s / result.rounds, 1),
     }
 

@@ -20,7 +20,6 @@ from agent.planning.planner import Planner
 from agent.planning.tariff import TariffSettings, open_tariff
 from agent.study.round_table import negotiate
 from coordinator.charter import PriceRule, Rules
-from coordinator.matching import match
 from coordinator.pricing import contract_price
 from coordinator.slots import Slot
 
@@ -102,7 +101,7 @@ def trade(book: list[Entry], sums: Sums) -> None:
     sums.best_welfare += welfare
     sums.best_volume_wh += volume_wh
     for rule in get_args(PriceRule):
-        for pair in match(result.binding_bids_wh, SLOT.key // SLOT.length_s):
+        for pair in result.matched():
             buyer, seller = entries[pair.buyer], entries[pair.seller]
             price = contract_price(
                 rule,

@@ -150,8 +150,8 @@ def negotiation_large(data: Path) -> Figures:
     return {
         "captured_round_20": shares[20],
         "captured_later_min": min(shares.values()),
-        "captured_round_20_loss_20": lossy,
-        "captured_round_20_loss_20_by_view": by_view,
+        "captured_round_20_loss_20": by_view,
+        "captured_round_20_loss_20_true_bids": lossy,
         "ms_per_answer": outcome.ms_per_answer,
         "bytes_per_home_per_round": outcome.bytes_per_home_per_round,
     }

@@ -113,6 +113,7 @@ def finished(slot: Slot, rounds: int = 5, **bids: int) -> Finished:
         converged=True,
         prices_micro=(180_000,) * RULES.horizon_slots,
         bids_wh={name: (wh,) * RULES.horizon_slots for name, wh in bids.items()},
+        me="me",
     )
 
 
@@ -300,6 +301,17 @@ def test_of_the_trades_bid_for_later_only_what_is_matched_counts(others: dict[st
     assert target is not None
     assert target.plan.schedule.trade_w[0] == 0
     assert target.plan.schedule.trade_w[1:] == pytest.approx(np.array(bids[1:]) * share, abs=2)
+
+
+def test_the_plan_shows_the_prices_that_contracts_will_have_not_the_negotiated_ones() -> None:
+    mine = home(battery=None)
+    assert mine.prepare(SLOT, START) is not None
+    mine.negotiated(finished(SLOT, me=400, you=-400), 111_000)
+    mine.gate_closed(SLOT, 400, START)
+    target = mine.known_target(SLOT)
+    assert target is not None
+    prices = [sum(mine.tariff_micro(slot)) / 2e6 for slot in SLOT.horizon(RULES.horizon_slots)]  # the midpoint rule
+    assert target.plan.price_per_kwh == pytest.approx(prices, abs=1e-6)
 
 
 def test_without_a_result_no_later_trade_counts() -> None:

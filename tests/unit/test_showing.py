@@ -191,6 +191,11 @@ def test_the_plan_balances_in_every_slot_and_gives_a_reason(battery: Battery | N
     assert (shown.slots[0].import_price_per_kwh, shown.slots[0].price_per_kwh) == (0.3, 0.18)
 
 
+def test_the_plan_says_what_wishes_do_not_get() -> None:
+    plan = replace(planner().schedule([0]), gave_way=("car: 10.0 of 12.0 kWh by 13:00",))
+    assert valid(showing.plan("own home", AT, plan)).gave_way == ["car: 10.0 of 12.0 kWh by 13:00"]
+
+
 # Day, savings, peers
 
 

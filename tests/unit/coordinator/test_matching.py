@@ -22,9 +22,11 @@ def traded(matches: list[Match]) -> tuple[Counter[str], Counter[str]]:
     return bought, sold
 
 
-@given(BIDS | SMALL, st.integers(-(10**6), 10**6))
-def test_it_balances_to_the_wh_and_nobody_trades_more_than_it_bid(bids: dict[str, int], rotation: int) -> None:
-    matches = match(bids, rotation)
+@given(BIDS | SMALL, st.integers(-(10**6), 10**6), st.dictionaries(HOMES, st.integers(0, 10**4), max_size=14))
+def test_it_balances_to_the_wh_and_nobody_trades_more_than_it_bid(
+    bids: dict[str, int], rotation: int, moves: dict[str, int]
+) -> None:
+    matches = match(bids, rotation, moves)
     bought, sold = traded(matches)
     supply = -sum(e for e in bids.values() if e < 0)
     demand = sum(e for e in bids.values() if e > 0)
@@ -88,6 +90,20 @@ def test_an_example_by_hand() -> None:
         Match(seller="anna", buyer="carl", energy_wh=213),
         Match(seller="anna", buyer="bert", energy_wh=87),
     ]
+
+
+@pytest.mark.parametrize(("moved_wh", "bought_wh"), [(1000, 20), (25, 20), (20, 20), (10, 45), (0, 60)])
+def test_whose_bid_still_moved_gives_way_first_by_up_to_four_times_as_far(
+    moved_wh: int, bought_wh: int
+) -> None:
+    bids = {"sun": -120, "firm": 100, "moved": 100}
+    bought, _ = traded(match(bids, 0, {"moved": moved_wh, "sun": 7}))
+    assert bought == {"firm": 120 - bought_wh, "moved": bought_wh}
+
+
+def test_where_all_moved_alike_the_long_side_is_served_pro_rata() -> None:
+    bids = {"sun": -150, "anna": 100, "bert": 200}
+    assert match(bids, 0, {"anna": 50, "bert": 100}) == match(bids, 0)
 
 
 def test_luck_goes_round() -> None:

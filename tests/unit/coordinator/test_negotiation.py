@@ -406,6 +406,64 @@ def test_two_halves_that_lost_each_other_for_a_while_come_to_one_price_again() -
     assert len({result.prices_micro for result in results.values()}) == 1
 
 
+# The end
+
+
+def test_without_a_loss_all_end_at_once_and_nobody_repeats_itself() -> None:
+    room = hall([900, 400, -600, -800], rules={"round_limit": 6, "price_change_micro": 0})
+    room.run()
+    ends = {at for at, _, event in room.said if isinstance(event, Finished)}
+    assert len(ends) == 1
+    assert all(len(room.times(home, SayBid)) == 6 for home in room.street.ids)
+
+
+def test_last_bids_that_were_lost_come_again_until_all_match_the_same() -> None:
+    room = hall([900, 400, -600, -800], rules={"round_limit": 6, "price_change_micro": 0, "unmatched_wh": 0})
+    luck = random.Random(5)
+    room.lose = lambda to, message: isinstance(message, Bid) and message.round == 6 and luck.random() < 0.6
+    results = room.run()
+    last = {}
+    for _, who, event in room.said:
+        if isinstance(event, SayBid):
+            last[who] = event.energy_wh
+    assert sum(len(room.times(home, SayBid)) for home in room.street.ids) > 4 * 6  # some were lost at first
+    assert all(result.bids_wh == last for result in results.values())
+    assert len({tuple(result.matched()) for result in results.values()}) == 1
+
+
+def test_whoever_has_ended_answers_a_repeated_bid_once_in_a_quarter_of_a_round() -> None:
+    on = street(2, round_limit=2)
+    talk, other = alone(on), on.ids[1]
+    talk.receive(on.seal(Ready, other, slot=SLOT.key, prices=OPENING), READY_AT)
+    talk.tick(ROUNDS_AT)
+    for number in (1, 2):
+        events = talk.receive(bid(on, other, number, [-100] * 4), ROUNDS_AT)
+    assert isinstance(events[-1], Finished)
+    assert talk.receive(bid(on, other, 2, [-100] * 4), ROUNDS_AT) == []  # the network's own duplicate
+    later = ROUNDS_AT + TIMEOUT / 4
+    again = talk.receive(bid(on, other, 2, [-100] * 4), later)
+    assert [event.round for event in again if isinstance(event, SayBid)] == [1, 2]
+    assert talk.receive(bid(on, other, 2, [-100] * 4), later) == []
+    assert talk.receive(bid(on, other, 2, [-100] * 4), OFFERS_AT) == []
+
+
+def test_a_last_bid_that_never_comes_is_waited_for_one_and_a_half_rounds() -> None:
+    on = street(3, round_limit=2)
+    talk = alone(on)
+    for other in on.ids[1:]:
+        talk.receive(on.seal(Ready, other, slot=SLOT.key, prices=OPENING), READY_AT)
+    talk.tick(ROUNDS_AT)
+    for other in on.ids[1:]:
+        talk.receive(bid(on, other, 1, [-100] * 4), ROUNDS_AT)
+    talk.receive(bid(on, on.ids[1], 2, [-120] * 4), ROUNDS_AT)
+    now, ended = ROUNDS_AT, []
+    while not ended:
+        now = talk.next_deadline() or now
+        ended = [event for event in talk.tick(now) if isinstance(event, Finished)]
+    assert now == ROUNDS_AT + 2.5 * TIMEOUT
+    assert ended[0].bids_wh[on.ids[2]] == (-100,) * 4
+
+
 def test_a_straggler_is_waited_for_twice_and_its_last_bid_counts() -> None:
     strict = {"unmatched_wh": 0, "price_change_micro": 0, "round_limit": 8}
     room = hall([900, -400, -600], rules=strict)

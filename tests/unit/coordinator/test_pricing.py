@@ -31,16 +31,16 @@ def test_no_rule_leaves_the_buyers_own_tariff(
     assert low <= got <= high
 
 
-@pytest.mark.parametrize(("marginal", "paid"), [(180_000, 180_000), (59_999, 60_000), (300_001, 300_000)])
-def test_marginal_is_the_negotiated_price_cut_to_the_tariff(marginal: int, paid: int) -> None:
+@pytest.mark.parametrize(("marginal", "paid"), [(180_000, 180_500), (58_000, 60_000), (300_001, 300_000)])
+def test_marginal_is_the_next_ticks_price_cut_to_the_tariff(marginal: int, paid: int) -> None:
     assert price("marginal", {}, marginal=marginal) == paid
 
 
 @given(PRICES)
-def test_a_marginal_price_misses_a_whole_ticks_limit_in_the_sellers_favour(marginal: int) -> None:
+def test_a_marginal_price_is_a_tick_or_two_above_so_that_no_marginal_seller_refuses(marginal: int) -> None:
     got = contract_price("marginal", marginal_micro=marginal, bids_wh={}, import_micro=10**10, export_micro=-(10**10))
     assert got % TICK_MICRO == 0
-    assert 0 <= got - marginal < TICK_MICRO
+    assert TICK_MICRO <= got - marginal < 2 * TICK_MICRO
 
 
 def test_midpoint_is_half_way_and_looks_at_nothing_else() -> None:

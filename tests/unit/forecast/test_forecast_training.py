@@ -48,3 +48,12 @@ def test_learning_that_fails_says_why_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(training, "_TIMEOUT_S", 0.01)
     with pytest.raises(TrainingError, match="timed out"):
         train(forecaster(), without_sun(43))
+
+
+def test_quick_learning_that_fails_says_why_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("an odd history")
+
+    monkeypatch.setattr(Forecaster, "fit", fail)
+    with pytest.raises(TrainingError, match="odd history"):
+        train(forecaster(), without_sun(30))

@@ -17,7 +17,7 @@ from agent.planning.problem import Battery
 from agent.planning.tariff import TariffSettings, open_tariff
 from agent.study.round_table import Outcome, matched_wh, negotiate
 from coordinator.charter import Rules
-from coordinator.matching import match, scale_down
+from coordinator.matching import scale_down
 from coordinator.pricing import contract_price
 from coordinator.slots import Slot
 
@@ -69,7 +69,7 @@ def contracts(planners: dict[str, Planner], outcome: Outcome) -> list[tuple[str,
     made = []
     bids = outcome.agreed.binding_bids_wh
     left = {name: -wh for name, wh in bids.items() if wh < 0}
-    pairs = match(bids, SLOT.key // SLOT.length_s)
+    pairs = outcome.agreed.matched()
     for buyer in sorted({pair.buyer for pair in pairs}):
         wanted = {pair.seller: pair.energy_wh for pair in pairs if pair.buyer == buyer}
         first = planners[buyer].problem

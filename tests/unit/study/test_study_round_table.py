@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from coordinator.charter import Rules
 from coordinator.codec import encode
 from coordinator.identity import Identity
 from coordinator.messages import Bid
+from coordinator.negotiation import Finished
 from coordinator.slots import Slot
 
 RULES = Rules.for_slot(900, 6)
@@ -58,13 +60,13 @@ def test_the_short_way_and_a_negotiation_per_home_come_to_the_same(count: int, l
 
 
 def test_every_round_is_told_with_its_prices_and_bids() -> None:
-    short: list[object] = []
-    long: list[object] = []
-    outcome = held(on_round=lambda *told: short.append(told))
-    held(on_round=lambda *told: long.append(told), loss=ALMOST_NONE)
+    short: list[Finished] = []
+    long: list[Finished] = []
+    outcome = held(on_round=short.append)
+    held(on_round=long.append, loss=ALMOST_NONE)
     assert short == long
-    assert [told[0] for told in short] == list(range(1, outcome.rounds + 1))  # type: ignore[index]
-    assert short[-1] == (outcome.rounds, outcome.prices_micro, outcome.bids_wh)
+    assert [told.rounds for told in short] == list(range(1, outcome.rounds + 1))
+    assert replace(short[-1], converged=outcome.converged) == outcome.agreed
 
 
 def test_losses_repeat_with_their_seed_and_leave_every_home_its_own_view() -> None:
@@ -105,8 +107,8 @@ def test_bytes_are_those_of_the_signed_message() -> None:
     identity = Identity.from_seed(bytes(32))
     sizes = []
 
-    def weigh(number: int, prices: Sequence[int], bids: dict[str, Sequence[int]]) -> None:
-        for energy_wh in bids.values():
+    def weigh(result: Finished) -> None:
+        for energy_wh in result.bids_wh.values():
             bid = Bid(
                 community="0" * 16, sender=identity.id, to="*", inc=1, seq=10**6, sent_ms=SLOT.key * 1000,
                 expires_ms=SLOT.key * 1000, slot=SLOT.key, round=10, price_hash="0" * 32,
