@@ -35,8 +35,7 @@ def main() -> None:
     for name, (folder, at) in CASES.items():
         series[name] = missing(args.data / folder, at)
         print(f"{name}: " + " ".join(f"{100 * share:.3f}" for share in series[name]))
-    svg = pictures.compared(series)
-    args.figure.write_text(svg.replace("<svg ", '<svg style="background: #ffffff" ', 1), encoding="utf-8")
+    args.figure.write_text(pictures.standing_alone(pictures.compared(series)), encoding="utf-8")
 
 
 if __name__ == "__main__":
