@@ -163,7 +163,7 @@ class Negotiation:
         if self.state is State.WAITING and now >= self.rounds_at:
             return self._open(now)
         if self.state is State.CLOSING:
-            return [self._finish()] if now >= self._closed_at else self._repeat_bid(now)
+            return [self._finish()] if now >= self._closed_at else self._repeat_bids(now)
         if self.state is State.BIDDING:
             if now >= self.offers_at:
                 return self._give_up()
@@ -382,14 +382,14 @@ class Negotiation:
         if of_round is None:
             return []
         if bid.sender in of_round.bids:
-            return self._repeat_bid(now) if now >= self._repeated_at + self._repeat else []
+            return self._repeat_bids(now)
         of_round.bids[bid.sender] = bid.energy_wh
         self._roster.add(bid.sender)
         return self._when_closed() if self.state is State.CLOSING else []
 
-    def _repeat_bid(self, now: datetime) -> list[NegotiationEvent]:
-        """Say the last bids again, and wait until the next time."""
-        if now >= self.offers_at:
+    def _repeat_bids(self, now: datetime) -> list[NegotiationEvent]:
+        """Say the last bids again, if that is due."""
+        if now >= self.offers_at or now < self._repeated_at + self._repeat:
             return []
         self._repeated_at = now
         return [

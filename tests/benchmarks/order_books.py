@@ -129,12 +129,19 @@ def _opening(entry: Entry) -> list[int]:
     return [(low + high) // 2]
 
 
-def measure(books: int, seed: int = 1) -> dict[str, float]:
-    """Return welfare and volume of that many books as shares of the best, and the buyers' share of the surplus."""
+def measure(books: int, seed: int = 1) -> dict[str, float | None]:
+    """Return welfare and volume of that many books as shares of the best, and the buyers' share of the surplus.
+
+    A rule under which nobody trades has no share: once supply meets demand `sdr` pays sellers the export price, which is
+    less than any of these sellers takes.
+    """
     luck, sums = np.random.default_rng(seed), Sums()
     for _ in range(books):
         trade(random_book(luck), sums)
-    shares = {f"buyers_share_{rule}": sums.buyers[rule] / sums.surplus[rule] for rule in sums.surplus}
+    shares = {
+        f"buyers_share_{rule}": sums.buyers[rule] / sums.surplus[rule] if sums.surplus[rule] else None
+        for rule in get_args(PriceRule)
+    }
     return {
         "books": books,
         "welfare": sums.welfare / sums.best_welfare,

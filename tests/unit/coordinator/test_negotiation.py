@@ -459,6 +459,7 @@ def test_a_last_bid_that_never_comes_is_waited_for_one_and_a_half_rounds() -> No
     now, ended = ROUNDS_AT, []
     while not ended:
         now = talk.next_deadline() or now
+        assert not talk.tick(now - timedelta(milliseconds=1))
         ended = [event for event in talk.tick(now) if isinstance(event, Finished)]
     assert now == ROUNDS_AT + 2.5 * TIMEOUT
     assert ended[0].bids_wh[on.ids[2]] == (-100,) * 4
