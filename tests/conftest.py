@@ -7,6 +7,7 @@ the run before the first test, so nothing passes by not being run.
 
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the run's own process, where tests run in several, what this one left out."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["deselected"] = session.config.stash[_deselected]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take a worker's word; all of them collect the same tests."""
+    output: dict[str, Any] = getattr(node, "workeroutput", {})
+    node.config.stash[_deselected].update(output.get("deselected", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

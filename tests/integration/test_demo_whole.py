@@ -132,7 +132,7 @@ def test_ctrl_c_in_mid_run_leaves_nothing_behind(scratch: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         said = process.stderr.read()
         assert process.wait(10) == 130
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 20
     finally:
         process.kill()
         process.wait()

@@ -41,17 +41,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, installed: str, require_all: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, installed: str, require_all: str, *more: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in `folder` on a machine that has only the `installed` commands."""
     environment = {**os.environ, "INSTALLED": installed, "COMMONWATT_REQUIRE_ALL": require_all, "PYTHONPATH": "."}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "machine", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-p", "machine", "-p", "no:cacheprovider", *more],
         cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_it_is_as_loud_where_tests_run_in_several_processes(folder: Path) -> None:
+    done = run(folder, "mosquitto", "", "-n", "2")
+    assert done.returncode == 0
+    assert "2 passed" in done.stdout
+    assert "chromium: not installed, 1 test(s) that need it did not run" in done.stdout
 
 
 def test_missing_part_deselects_only_its_tests_and_says_so_loudly(folder: Path) -> None:
