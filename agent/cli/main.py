@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import demo, forecast, home, market, parts, study
+from agent.cli import charter, commission, demo, forecast, guard, home, import_, market, parts, scan, stop, study
 from coordinator.errors import CommonwattError
 
 app = typer.Typer(
@@ -20,13 +20,19 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("init")(home.init)
+app.command("scan")(scan.scan)
 app.command("check")(home.check)
+app.command("commission")(commission.commission)
 app.command("run")(home.run)
+app.command("stop")(stop.stop)
+app.command("guard")(guard.guard)
 app.command("watch")(parts.watch)
 app.command("simulator")(parts.simulator)
 app.command("broker")(parts.broker)
 app.command("dashboard")(parts.dashboard)
+app.command("import")(import_.import_)
 app.command("study")(study.study)
+app.add_typer(charter.app, name="charter")
 app.add_typer(market.app, name="market")
 app.add_typer(forecast.app, name="forecast")
 

@@ -127,14 +127,15 @@ def _found(
     Raises:
         ConfigError: If the work folder cannot be written.
     """
-    from agent.study.engine import answer
+    from agent.study.engine import answer, forecast_tasks
     from agent.study.figures import figures
     from agent.study.segments import segments
     from agent.study.study_words import Study
 
     parts = len(list(segments(question.first, question.slots)))
     try:
-        with _Bars(question.strategies, parts, console) as bars:
+        forecasts = len(forecast_tasks(lives, question))
+        with _Bars(question.strategies, parts, forecasts, console) as bars:
             found = answer(lives, question, work=work, jobs=jobs, on_done=bars.done)
     except OSError as error:
         raise ConfigError(f"--work {work}: {error.strerror or error}: name another folder") from None
@@ -147,7 +148,7 @@ def _found(
 class _Bars:
     """A line for the forecasts and one per strategy; nothing on a terminal that is not looked at."""
 
-    def __init__(self, strategies: "Sequence[Strategy]", parts: int, console: Console) -> None:
+    def __init__(self, strategies: "Sequence[Strategy]", parts: int, forecasts: int, console: Console) -> None:
         from agent.study.study_words import NAMES
 
         self._progress = Progress(
@@ -162,7 +163,7 @@ class _Bars:
         )
         titles: dict[str | None, str] = {None: "Forecasts", **{name: NAMES[name] for name in strategies}}
         self._tasks: dict[str | None, TaskID] = {
-            name: self._progress.add_task(title, total=parts) for name, title in titles.items()
+            name: self._progress.add_task(title, total=parts if name else forecasts) for name, title in titles.items()
         }
 
     def __enter__(self) -> "_Bars":
@@ -177,11 +178,12 @@ class _Bars:
 
 
 def _write(folder: Path, found: "Study") -> None:
-    from agent.study.study_page import write_study_page
+    from agent.study.study_page import write_study_page, write_study_pictures
     from agent.study.study_report import write_study_report
 
     write_study_report(folder, found)
     write_study_page(folder / PAGE, found)
+    write_study_pictures(folder, found)
 
 
 def _check_report(strategies: "Sequence[Strategy]") -> None:

@@ -18,6 +18,13 @@ from coordinator.errors import ConfigError
 from coordinator.toml_file import read_toml
 
 FILE = "community.toml"
+_VOLT = 230.0
+"""Between a phase and neutral."""
+
+
+def fuse_w(fuse_a: float) -> float:
+    """Return what three phases behind a main fuse carry."""
+    return 3 * _VOLT * fuse_a
 
 
 class HomeEntry(Wishes):
@@ -89,6 +96,16 @@ class CommunityHome:
     def pv_w(self) -> NDArray[np.float64]:
         """Mean generation per slot, shape (slots,) [W]; NaN = missing."""
         return self.trace.pv_w
+
+    @property
+    def pv_limit_w(self) -> float | None:
+        """Installed PV power, if it is told."""
+        return None if self.pv_kwp is None else 1000 * self.pv_kwp
+
+    @property
+    def fuse_limit_w(self) -> float:
+        """Most that the connection carries; infinite where it is not told."""
+        return float("inf") if self.fuse_a is None else fuse_w(self.fuse_a)
 
     @property
     def has_pv(self) -> bool:

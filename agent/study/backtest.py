@@ -9,22 +9,18 @@ from typing import Literal
 import numpy as np
 
 from agent.forecast.evaluation import Scores, naive_forecasts, score
-from agent.forecast.forecaster import Forecaster, Forecasts
 from agent.forecast.history import Floats, History, Ints, LocalTime, slot_keys
 from agent.forecast.members import AIMS
 from agent.forecast.naive import DAY_S
 from agent.forecast.series import Signal
-from agent.forecast.weather import Weather
 from agent.simulator.community import Community, CommunityHome
 from agent.study.homes import history_of
+from agent.study.walk import REFIT_DAYS, forecaster_of, walk_forward
 from coordinator.errors import ConfigError
 from coordinator.slots import Slot
 
 HISTORY_SHARE = 0.6
 """Share of the record that is only learned from, unless --from says otherwise."""
-REFIT_DAYS = 14
-JUDGE_DAYS = 7
-VOLT = 230.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,26 +83,6 @@ def backtest(
             yield running[done], done.result()
 
 
-def forecaster_of(community: Community, home: CommunityHome) -> Forecaster:
-    """Return an unfitted forecaster of a recorded home.
-
-    Raises:
-        ConfigError: If no public holidays are known for the community's country.
-    """
-    try:
-        return Forecaster(
-            slot_s=community.slot_s,
-            timezone=community.timezone,
-            pv_limit_w=None if home.pv_kwp is None else 1000 * home.pv_kwp,
-            fuse_limit_w=float("inf") if home.fuse_a is None else 3 * VOLT * home.fuse_a,
-            country=community.country,
-            latitude=community.latitude,
-            longitude=community.longitude,
-        )
-    except ValueError as error:
-        raise ConfigError(f"community.toml: country: {error}: two letters such as GB, or leave it out") from None
-
-
 def issue_keys(community: Community, walk: Walk) -> Ints:
     """Return the first slots of the forecasts, Unix seconds, each with a whole day of record after it.
 
@@ -130,34 +106,13 @@ def issue_keys(community: Community, walk: Walk) -> Ints:
     return issues
 
 
-def walk_forward(
-    forecaster: Forecaster, history: History, issues: Ints, refit_days: int, weather: Weather | None = None
-) -> Iterator[Forecasts]:
-    """Yield the forecasts of a day from each issue on, week by week.
-
-    Before each week members are judged and mixed anew, every `refit_days` they also learn anew.
-    """
-    count, step_s = DAY_S // history.first.length_s, history.first.length_s
-    fitted = -1
-    weeks = (issues - issues[0]) // (JUDGE_DAYS * DAY_S)
-    for week in np.unique(weeks):
-        keys = issues[weeks == week]
-        past = history.upto(int(keys[0]))
-        due = int(keys[0] - issues[0]) // (refit_days * DAY_S)
-        if due > fitted:
-            forecaster.fit(past, weather)
-            fitted = due
-        else:
-            forecaster.judge(past, weather)
-        yield forecaster.predict_many([Slot(int(key), step_s) for key in keys], count, history, weather)
-
-
 def backtest_home(community: Community, home: CommunityHome, walk: Walk) -> HomeBacktest:
     """Walk forward through one home's record."""
     history = history_of(home, Slot.at(community.start_at, community.slot_s))
     forecaster = forecaster_of(community, home)
     issues = issue_keys(community, walk)
-    blocks = list(walk_forward(forecaster, history, issues, walk.refit_days))
+    count = DAY_S // community.slot_s
+    blocks = list(walk_forward(forecaster, history, issues, count, refit_days=walk.refit_days))
     keys = slot_keys(history.first, history.slots)
     verdict = forecaster.verdicts()[0]
     shares = dict(zip(verdict.names, verdict.shares[AIMS.index(0.5)].tolist(), strict=True))

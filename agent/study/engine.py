@@ -17,20 +17,21 @@ from typing import Any
 import numpy as np
 
 from agent.study.books import Books, month_of, monthly_bills, terminal_prices
-from agent.study.foresight import Expectation, Kind, expectations
+from agent.study.foresight import Expectation, Kind, Outlooks, expectations, outlooks, together
 from agent.study.life import Strategy, live
 from agent.study.lives import Lives
 from agent.study.record import Recorder
 from agent.study.segments import Segment, segments
 from agent.study.street import Options, Street
+from agent.study.walk import REFIT_DAYS
 from coordinator.clock import cpu_s
 from coordinator.slots import Slot
 
-_FORESEEING = ("agent/forecast",)
-_LIVING = ("agent/forecast", "agent/planning", "agent/study", "coordinator")
-"""Packages whose code decides forecasts, and lives."""
+_FORESEEING = ("agent/forecast/*.py", "agent/study/foresight.py", "agent/study/walk.py")
+_LIVING = ("agent/forecast/*.py", "agent/planning/*.py", "agent/study/*.py", "coordinator/*.py")
+"""The code that decides forecasts, and lives."""
 _SHOWING = ("study_", "market", "backtest", "pictures", "report", "figures")
-"""Modules of these packages whose names begin so only show what was found."""
+"""Modules whose names begin so only show what was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +48,16 @@ class Question:
     strategies: tuple[Strategy, ...]
     forecast: Kind
     options: Options
-    refit_days: int = 14
+    refit_days: int = REFIT_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One strategy in one part of the period; None only makes the part's forecasts."""
+    """One strategy in one part of the period, or the part's forecasts of one home."""
 
     strategy: Strategy | None
     segment: Segment
+    home: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +103,8 @@ def answer(
         ),
     )
     parts = list(segments(question.first, question.slots))
-    forecast_seconds = 0.0
-    for _, result in _all(lives, question, work, jobs, [Task(strategy=None, segment=s) for s in parts], on_done):
-        forecast_seconds += result
+    made = _all(lives, question, work, jobs, forecast_tasks(lives, question), on_done)
+    forecast_seconds = sum((seconds for _, seconds in made), 0.0)
     tasks = [Task(strategy=strategy, segment=s) for strategy in question.strategies for s in parts]
     found: dict[Strategy, list[Part]] = {strategy: [] for strategy in question.strategies}
     for task, result in _all(lives, question, work, jobs, tasks, on_done):
@@ -112,6 +113,14 @@ def answer(
     for lived in found.values():
         lived.sort(key=lambda part: part.segment.first)
     return Answer(parts=found, forecast_seconds=forecast_seconds)
+
+
+def forecast_tasks(lives: Lives, question: Question) -> list[Task]:
+    """Return what must be foreseen before anything is lived: each home for itself, the truth for nobody."""
+    if question.forecast == "perfect":
+        return []
+    parts = segments(question.first, question.slots)
+    return [Task(strategy=None, segment=part, home=number) for part in parts for number in range(len(lives.homes))]
 
 
 def _all(
@@ -156,27 +165,35 @@ class _Worker:
         self._content = _content(lives)
 
     def run(self, task: Task) -> "Part | float":
-        return self._foresee(task.segment)[1] if task.strategy is None else self._live(task.strategy, task.segment)
+        if task.strategy is not None:
+            return self._live(task.strategy, task.segment)
+        assert task.home is not None
+        return self._outlooks(task.segment, task.home)[1]
 
     def _path(self, *parts: object) -> Path:
         key = "|".join([self._content, *map(repr, parts)])
         return self._work / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.npz"
 
-    def _foresee(self, segment: Segment) -> tuple[list[Expectation], float]:
-        """Return a part's forecasts and the CPU seconds that making them took."""
-        q, horizon = self._question, self._question.options.rules.horizon_slots
-        path = self._path("forecast", _program(*_FORESEEING), q.forecast, segment, horizon, q.refit_days)
+    def _foresee(self, segment: Segment, kind: Kind) -> list[Expectation]:
+        """Return a part's forecasts of all homes."""
+        if kind == "perfect":
+            count = segment.run_in + segment.slots
+            return expectations(self._lives, kind, segment.first, count, self._question.options.rules.horizon_slots)
+        return together([self._outlooks(segment, number)[0] for number in range(len(self._lives.homes))])
+
+    def _outlooks(self, segment: Segment, number: int) -> tuple[Outlooks, float]:
+        """Return a part's forecasts of one home and the CPU seconds that making them took."""
+        q, lives, horizon = self._question, self._lives, self._question.options.rules.horizon_slots
+        assert q.forecast != "perfect"
+        path = self._path("forecast", number, _program(*_FORESEEING), q.forecast, segment, horizon, q.refit_days)
         if path.exists():
             with np.load(path) as file:
-                known = zip(file["load_w"], file["pv_w"], strict=True)
-                return [Expectation(load_w=load, pv_w=pv) for load, pv in known], float(file["seconds"])
-        begun = cpu_s()
-        made = expectations(
-            self._lives, q.forecast, segment.first, segment.run_in + segment.slots, horizon, q.refit_days
-        )
+                return (file["load_w"], file["pv_w"]), float(file["seconds"])
+        begun, count = cpu_s(), segment.run_in + segment.slots
+        load_w, pv_w = outlooks(lives, lives.homes[number], q.forecast, segment.first, count, horizon, q.refit_days)
         seconds = cpu_s() - begun
-        _save(path, load_w=[e.load_w for e in made], pv_w=[e.pv_w for e in made], seconds=seconds)
-        return made, seconds
+        _save(path, load_w=load_w, pv_w=pv_w, seconds=seconds)
+        return (load_w, pv_w), seconds
 
     def _live(self, strategy: Strategy, segment: Segment) -> Part:
         q, lives = self._question, self._lives
@@ -192,11 +209,7 @@ class _Worker:
                     monthly=_monthly(file),
                     file=path,
                 )
-        if strategy == "perfect":
-            count = segment.run_in + segment.slots
-            foreseen = expectations(lives, "perfect", segment.first, count, q.options.rules.horizon_slots)
-        else:
-            foreseen, _ = self._foresee(segment)
+        foreseen = self._foresee(segment, "perfect" if strategy == "perfect" else q.forecast)
         begun = cpu_s()
         closings: dict[str, list[Decimal]] = {}
         recorder = Recorder(lives.timezone, street.hours)
@@ -238,11 +251,11 @@ def _monthly(file: Any) -> dict[str, list[Decimal]]:
 
 
 @cache
-def _program(*packages: str) -> str:
-    """Return the hash of the code that the packages' decisions depend on."""
+def _program(*patterns: str) -> str:
+    """Return the hash of the code that decisions depend on."""
     digest, top = hashlib.blake2b(digest_size=16), Path(__file__).parents[2]
-    for package in packages:
-        for path in sorted((top / package).glob("*.py")):
+    for pattern in patterns:
+        for path in sorted(top.glob(pattern)):
             if not path.name.startswith(_SHOWING):
                 digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
@@ -265,7 +278,7 @@ def _content(lives: Lives) -> str:
         digest_size=16,
     )
     for life in lives.homes:
-        digest.update(repr((life.name, life.battery, life.stored_wh, life.pv_limit_w)).encode())
+        digest.update(repr((life.name, life.battery, life.stored_wh, life.pv_limit_w, life.fuse_limit_w)).encode())
         for array in (life.history.load_w, life.history.pv_w, life.load_w, life.pv_w):
             digest.update(array.tobytes())
         digest.update(life.import_micro.tobytes() + life.export_micro.tobytes())

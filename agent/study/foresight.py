@@ -3,17 +3,21 @@
 They do not depend on the strategy, so they are made once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from agent.forecast.forecaster import Forecaster
+from agent.forecast.history import slot_keys
 from agent.planning.problem import Floats
 from agent.study.lives import Life, Lives
+from agent.study.walk import REFIT_DAYS, forecaster_of, walk_forward
 from coordinator.slots import Slot
 
 Kind = Literal["naive", "model", "perfect"]
+Outlooks = tuple[Floats, Floats]
+"""Load and PV that one home expects at each slot, shape (slots, horizon) each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,42 +34,31 @@ class Expectation:
 
 
 def expectations(
-    lives: Lives, kind: Kind, first: Slot, slots: int, horizon: int, refit_days: int = 14
+    lives: Lives, kind: Kind, first: Slot, slots: int, horizon: int, refit_days: int = REFIT_DAYS
 ) -> list[Expectation]:
     """Return what the homes expect at each of `slots` slots from `first` on."""
     if kind == "perfect":
         return [_truth(lives, lives.index(first) + step, horizon) for step in range(slots)]
-    parts = [_of_home(life, lives, kind, first, slots, horizon, refit_days) for life in lives.homes]
-    return [
-        Expectation(
-            load_w=np.array([part[0][step] for part in parts]),
-            pv_w=np.array([part[1][step] for part in parts]),
-        )
-        for step in range(slots)
-    ]
+    return together([outlooks(lives, life, kind, first, slots, horizon, refit_days) for life in lives.homes])
 
 
-def _of_home(
-    life: Life, lives: Lives, kind: Kind, first: Slot, slots: int, horizon: int, refit_days: int
-) -> tuple[Floats, Floats]:
-    forecaster = Forecaster(
-        slot_s=first.length_s,
-        timezone=lives.timezone,
-        pv_limit_w=life.pv_limit_w,
-        country=lives.country,
-        latitude=lives.latitude,
-        longitude=lives.longitude,
-    )
-    load_w, pv_w = [], []
-    at_once = refit_days * 86_400 // first.length_s
-    for begin in range(0, slots, at_once):
-        issues = list(first.shifted(begin).horizon(min(at_once, slots - begin)))
-        if kind == "model":
-            forecaster.fit(life.history.upto(issues[0].key))
-        made = forecaster.predict_many(issues, horizon, life.history)
-        load_w.append(made.load_w)
-        pv_w.append(made.pv_w)
-    return np.concatenate(load_w), np.concatenate(pv_w)
+def outlooks(
+    lives: Lives, life: Life, kind: Literal["naive", "model"], first: Slot, slots: int, horizon: int, refit_days: int
+) -> Outlooks:
+    """Return what one home expects at each of `slots` slots from `first` on; it needs no other home for that."""
+    forecaster, issues = forecaster_of(lives, life), list(first.horizon(slots))
+    if kind == "naive":
+        made = [forecaster.predict_many(issues, horizon, life.history)]
+    else:
+        keys = slot_keys(first, slots)
+        made = list(walk_forward(forecaster, life.history, keys, horizon, refit_days=refit_days))
+    return np.concatenate([each.load_w for each in made]), np.concatenate([each.pv_w for each in made])
+
+
+def together(homes: Sequence[Outlooks]) -> list[Expectation]:
+    """Return slot by slot what was made home by home."""
+    load_w, pv_w = (np.stack(part, axis=1) for part in zip(*homes, strict=True))
+    return [Expectation(load_w=load, pv_w=pv) for load, pv in zip(load_w, pv_w, strict=True)]
 
 
 def _truth(lives: Lives, at: int, horizon: int) -> Expectation:

@@ -1,6 +1,6 @@
 """Homes of a community folder as the product's planning and forecasts see them, and what their trades really cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from agent.config import BatterySection
-from agent.forecast.forecaster import Forecaster
 from agent.forecast.history import History
 from agent.planning.central import central_optimum
 from agent.planning.planner import Planner
@@ -17,8 +16,10 @@ from agent.planning.tariff import Tariff, TariffSettings, open_tariff
 from agent.simulator.community import Community, CommunityHome
 from agent.simulator.trace import TraceHome
 from agent.study.round_table import matched_trades
+from agent.study.walk import forecaster_of
 from agent.wishes import flexible_of
 from coordinator.charter import Rules
+from coordinator.negotiation import Finished
 from coordinator.slots import Slot
 
 HISTORY_DAYS = 14
@@ -69,14 +70,6 @@ def _tariff(path: Path, timezone: str) -> Tariff:
     return open_tariff(TariffSettings(file=path), timezone, Path())
 
 
-def forecaster_of(community: Community, home: CommunityHome) -> Forecaster:
-    return Forecaster(
-        slot_s=community.slot_s,
-        timezone=community.timezone,
-        pv_limit_w=None if home.pv_kwp is None else 1000 * home.pv_kwp,
-    )
-
-
 def expected(community: Community, home: CommunityHome, first: Slot, slots: int) -> tuple[Floats, Floats]:
     """Return load and PV of `slots` slots as the 7-day mean of the record before `first` has them, in W."""
     history = History.from_rows(past_rows(home, first), first.length_s)
@@ -123,14 +116,11 @@ def planner_of(
     )
 
 
-def captured(
-    planners: Mapping[str, Planner], bids_wh: Mapping[str, Sequence[int]], prices_micro: Sequence[int]
-) -> float:
+def captured(planners: Mapping[str, Planner], result: Finished) -> float:
     """Return (alone - traded) / (alone - central) of the matched whole Wh of all slots, forecasts taken as true."""
-    first = next(iter(planners.values()))
-    trades = matched_trades(first.first, bids_wh, first.problem.slots)
+    trades = matched_trades(result)
     alone = sum(planner.alone.cost for planner in planners.values())
     central = central_optimum([planner.problem for planner in planners.values()])
     # What one pays the other receives: over all homes the payments cancel.
-    gained = sum(planner.gain(trades[name], prices_micro) for name, planner in planners.items())
+    gained = sum(planner.gain(trades[name], result.prices_micro) for name, planner in planners.items())
     return gained / (alone - central)

@@ -37,6 +37,7 @@ class Life:
     battery: Battery | None
     stored_wh: float
     pv_limit_w: float | None
+    fuse_limit_w: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,10 @@ class Lives:
     country: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+
+    @property
+    def slot_s(self) -> int:
+        return self.first.length_s
 
     def index(self, slot: Slot) -> int:
         """Return a slot's place in the arrays."""
@@ -111,5 +116,6 @@ def _life_of(home: CommunityHome, first: Slot, slots: int, import_micro: Ints, e
         export_micro=export_micro,
         battery=battery,
         stored_wh=stored_wh,
-        pv_limit_w=None if home.pv_kwp is None else 1000 * home.pv_kwp,
+        pv_limit_w=home.pv_limit_w,
+        fuse_limit_w=home.fuse_limit_w,
     )

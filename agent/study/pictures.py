@@ -42,6 +42,11 @@ def svg(figure: Figure, salt: str) -> str:
     return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
 
 
+def standing_alone(picture: str) -> str:
+    """Return an <svg> element as a file of its own, on white wherever it is shown."""
+    return picture.replace("<svg ", '<svg style="background: #ffffff" ', 1)
+
+
 def new_axes(height: float, *, width: float = WIDTH, rows: int = 1, pad: float = 6) -> tuple[Figure, list[Axes]]:
     """Return a figure with plain axes below each other; sizes in inches, `pad` between ticks and words in points."""
     with mpl.rc_context(_STYLE):

@@ -69,18 +69,26 @@ class QuickHome:
 
     Args:
         rho_micro: Step size of the charter in micro-units per kWh and W.
+        rise_per_kwh_kw: As `Options`.
     """
 
     def __init__(
-        self, battery: Battery | None, *, horizon: int, slot_h: float, wear_per_kwh: float, rho_micro: int
+        self,
+        battery: Battery | None,
+        *,
+        horizon: int,
+        slot_h: float,
+        wear_per_kwh: float,
+        rho_micro: int,
+        rise_per_kwh_kw: float = 0.0,
     ) -> None:
         self._battery, self._n, self._h = battery or _NO_BATTERY, horizon, slot_h
-        self._rho, self._wear = rho_micro / MICRO, wear_per_kwh
+        self._rho, self._wear, self._rise = rho_micro / MICRO, wear_per_kwh, slot_h * rise_per_kwh_kw
         late = np.arange(horizon) / horizon
         self._tie_charge = slot_h * TIE_BREAK_PER_KWH * (1 - late)
         self._tie_discharge = slot_h * TIE_BREAK_PER_KWH * late
-        self._bidding = _Solver(self._battery, horizon, slot_h, bend=1000 * slot_h * self._rho)
-        self._planning = _Solver(self._battery, horizon, slot_h, bend=None)
+        self._bidding = _Solver(self._battery, horizon, slot_h, rise=self._rise, bend=1000 * slot_h * self._rho)
+        self._planning = _Solver(self._battery, horizon, slot_h, rise=self._rise, bend=None)
 
     def begin(self, outlook: Outlook) -> None:
         """Take the horizon of the slot to be negotiated."""
@@ -158,7 +166,8 @@ class QuickHome:
         x = self._planning.plan(trades_wh / self._h / 1000)
         if x is None or x[_FREE].max() > _SHORT_MIN_KW:
             return float("inf")
-        return float((self._true * x).sum()) + float(trades_wh @ prices) / 1000
+        risen = self._rise / 2 * float((x[[_IMPORT, _EXPORT]] ** 2).sum())
+        return float((self._true * x).sum()) + risen + float(trades_wh @ prices) / 1000
 
     def step(self, committed_wh: int, *, alone: bool = False) -> Step:
         """Return the first slot of the plan with this trade in it, as `Planner.schedule`.
@@ -182,10 +191,11 @@ class QuickHome:
 class _Solver:
     """The program with free trades (`bend` given: how steep their square is) or with given ones.
 
-    The interior point solver has no warm start, but keeps what it learned of the matrices.
+    `rise` is how steep the squares of import and export are. The interior point solver has no warm start, but keeps
+    what it learned of the matrices.
     """
 
-    def __init__(self, battery: Battery, n: int, h: float, bend: float | None) -> None:
+    def __init__(self, battery: Battery, n: int, h: float, *, rise: float, bend: float | None) -> None:
         self._battery, self._n = battery, n
         q = 0.0 if bend is None else 1.0
         into, out_of = h * battery.efficiency_charge, h / battery.efficiency_discharge
@@ -196,7 +206,7 @@ class _Solver:
         # trades given: discharge + short >= -(pv + q) and charge + short >= q - load; else charge - q >= -load
         limits = [[0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0, 0.0, -1.0 if q else 1.0]]
         self._g = sparse.csc_matrix(sparse.kron(np.array(limits), one))
-        self._p = sparse.csc_matrix(sparse.diags_array(np.repeat([0.0, bend or 0.0], [5 * n, n])))
+        self._p = sparse.csc_matrix(sparse.diags_array(np.repeat([0.0, rise, bend or 0.0], [3 * n, 2 * n, n])))
         self._low, self._high = np.zeros((6, n)), np.full((6, n), np.inf)
         self._high[_CHARGE], self._high[_DISCHARGE] = battery.charge_max_w / 1000, battery.discharge_max_w / 1000
         self._high[_STORED] = battery.capacity_wh / 1000

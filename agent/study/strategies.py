@@ -52,6 +52,7 @@ class Homes:
                 slot_h=street.hours,
                 wear_per_kwh=options.wear_per_kwh,
                 rho_micro=options.rules.rho_micro,
+                rise_per_kwh_kw=options.rise_per_kwh_kw,
             )
             for life in street.lives.homes
         ]

@@ -19,11 +19,14 @@ class Options:
 
     Args:
         terminal_per_kwh: Price at which energy left at the horizon's end counts, per home.
+        rise_per_kwh_kw: By how much a kWh from the grid gets dearer, and one into it less worth, per kW exchanged.
+            Homes plan and trade with it, so that together they draw evenly; it is in no bill, and not in `central`.
     """
 
     rules: Rules
     terminal_per_kwh: Sequence[float] = ()
     wear_per_kwh: float = WEAR_PER_KWH
+    rise_per_kwh_kw: float = 0.0
 
 
 class Street:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.dashboard import words
 from agent.study import study_pictures as pictures
+from agent.study.pictures import standing_alone
 from agent.study.study_report import record_of, traded_parts
 from agent.study.study_words import NAMES, Study, assumptions, found_words, head_words, money, worse_off
 
@@ -44,6 +45,13 @@ _FILES = (
 
 def write_study_page(path: Path, study: Study) -> None:
     path.write_text(study_page(study), encoding="utf-8")
+
+
+def write_study_pictures(folder: Path, study: Study) -> None:
+    """Write bills.svg and week.svg, small enough for a telephone: to be shown elsewhere."""
+    week = pictures.week(week_of(study), study.lives.timezone, width=pictures.HALF)
+    for name, picture in (("bills", _bills(study)), ("week", week)):
+        (folder / f"{name}.svg").write_text(standing_alone(picture), encoding="utf-8")
 
 
 def study_page(study: Study) -> str:

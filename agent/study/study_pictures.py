@@ -14,7 +14,7 @@ from agent.planning.problem import Floats
 from agent.study.pictures import AMBER, BLUE, FAINT, GREEN, GRID, INK, MAGENTA, NAMED_MAX, RED, new_axes, svg
 
 HALF, WHOLE = 5.2, 10.8
-"""Widths of a picture that stands beside another and of one that stands alone."""
+"""Widths of a picture that stands beside another, or on a telephone, and of one that stands alone on a page."""
 PALE, MIDDLE = "#cbd5e1", "#94a3b8"
 
 
@@ -109,9 +109,10 @@ class Week:
     stored_pct: Floats | None
 
 
-def week(found: Week, zone: tzinfo) -> str:
+def week(found: Week, zone: tzinfo, width: float = WHOLE) -> str:
     """Draw load and sun beside their forecasts, and below it trades, grid and battery."""
-    figure, (upper, lower) = _axes(WHOLE, 4.4, rows=2)
+    narrow = width < WHOLE
+    figure, (upper, lower) = _axes(width, 6.4 if narrow else 4.4, rows=2)
     times: Any = list(found.starts)
     for values, expected, name, colour in (
         (found.load_kw, found.expected_load_kw, "load", INK),
@@ -132,8 +133,9 @@ def week(found: Week, zone: tzinfo) -> str:
         axes.set_xlim(times[0], times[-1])
         axes.grid(axis="both", color=GRID)
         axes.xaxis.set_major_locator(DayLocator(tz=zone))  # type: ignore[no-untyped-call]
-        axes.xaxis.set_major_formatter(DateFormatter("%a %-d %b", tz=zone))  # type: ignore[no-untyped-call]
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=4)
+        day = "%a\n%-d %b" if narrow else "%a %-d %b"
+        axes.xaxis.set_major_formatter(DateFormatter(day, tz=zone))  # type: ignore[no-untyped-call]
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2 if narrow else 4)
     figure.subplots_adjust(hspace=0.42)
     return svg(figure, "week")
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from agent.forecast.naive import DAY_S
 from agent.forecast.training import train
 from agent.simulator.community import load_community
-from agent.study.backtest import REFIT_DAYS, Walk, backtest, forecaster_of, means
+from agent.study.backtest import Walk, backtest, means
 from agent.study.homes import history_of
+from agent.study.walk import REFIT_DAYS, forecaster_of
 from coordinator.slots import Slot
 
 IMPUTED = {"home-12", "home-15"}

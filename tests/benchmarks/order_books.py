@@ -132,8 +132,8 @@ def _opening(entry: Entry) -> list[int]:
 def measure(books: int, seed: int = 1) -> dict[str, float | None]:
     """Return welfare and volume of that many books as shares of the best, and the buyers' share of the surplus.
 
-    A rule under which nobody trades has no share: once supply meets demand `sdr` pays sellers the export price, which is
-    less than any of these sellers takes.
+    A rule under which nobody trades has no share: once supply meets demand `sdr` pays sellers the export price, which
+    is less than any of these sellers takes.
     """
     luck, sums = np.random.default_rng(seed), Sums()
     for _ in range(books):

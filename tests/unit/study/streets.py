@@ -1,8 +1,10 @@
 """Small community folders for the study's tests: smooth sun, an evening peak, a tariff that is dear in the evening."""
 
+import csv
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 START_AT = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -59,3 +61,39 @@ def _sun(at: datetime, number: int) -> float:
 
 def _import(at: datetime, number: int) -> float:
     return (0.42 if 17 <= at.hour < 21 else 0.26) + 0.03 * number
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def recomputed_bills(folder: Path, constants: dict[str, Any]) -> dict[str, float]:
+    """Return each home's bill from the files alone; checks that every slot's flows balance."""
+    hours, homes = constants["slot_s"] / 3600, constants["homes"]
+    flows = rows_of(folder / "flows.csv")
+    place = {slot: index for index, slot in enumerate(sorted({row["slot"] for row in flows}))}
+    assert len(place) == constants["slots"]
+    bills: dict[str, float] = dict.fromkeys(homes, 0.0)
+    net_wh: dict[tuple[str, str], int] = {}
+    for row in rows_of(folder / "contracts.csv"):
+        for home, sign in ((row["buyer"], 1), (row["seller"], -1)):
+            net_wh[row["slot"], home] = net_wh.get((row["slot"], home), 0) + sign * int(row["energy_wh"])
+            bills[home] += sign * int(row["energy_wh"]) / 1000 * float(row["price"])
+    stored_wh: dict[str, list[float]] = {name: [] for name in homes}
+    for row in flows:
+        name, home = row["home"], homes[row["home"]]
+        grid_w, battery_w = float(row["grid_w"]), float(row["battery_w"])
+        assert abs(float(row["load_w"]) - float(row["pv_w"]) - battery_w - grid_w) <= 0.52 / hours
+        tariff, index = constants["tariffs"][home["tariff"]], place[row["slot"]]
+        left_wh = grid_w * hours - net_wh.get((row["slot"], name), 0)
+        bills[name] += left_wh / 1000 * tariff["import_per_kwh" if left_wh > 0 else "export_per_kwh"][index]
+        if home["battery"]:
+            stored_wh[name].append(float(row["soc_pct"]) / 100 * home["battery"]["capacity_wh"])
+    end = 0
+    for part in constants["parts"]:
+        end += part["slots"]
+        for name, begun_wh in part["stored_at_start_wh"].items():
+            worth = constants["tariffs"][homes[name]["tariff"]]["terminal_per_kwh"]
+            more_wh = stored_wh[name][end - 1] - begun_wh
+            bills[name] -= more_wh * homes[name]["battery"]["efficiency_discharge"] * worth / 1000
+    return bills

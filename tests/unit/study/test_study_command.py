@@ -1,15 +1,15 @@
 """`commonwatt study`: the figures, the files they can be recomputed from, and errors that name the cure."""
 
-import csv
 import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
-from streets import START_AT, write_street
+from streets import START_AT, recomputed_bills, rows_of, write_street
 from typer.testing import CliRunner
 
 from agent.cli.main import app
@@ -59,10 +59,6 @@ def run(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
-
-
 def test_the_figures_are_those_of_the_definitions(figures: dict[str, Any]) -> None:
     assert figures["community"] == "elm"
     assert (figures["from"], figures["to"]) == ("2025-06-07T22:00:00+00:00", "2025-06-14T22:00:00+00:00")
@@ -91,40 +87,16 @@ def test_the_bills_follow_from_the_files(report: Path, constants: dict[str, Any]
     assert bills == pytest.approx({name: home["bill"] for name, home in homes.items()}, abs=0.0051)
 
 
-def recomputed_bills(folder: Path, constants: dict[str, Any]) -> dict[str, float]:
-    """Return each home's bill from the files alone; checks that every slot's flows balance."""
-    hours, homes = constants["slot_s"] / 3600, constants["homes"]
-    flows = rows_of(folder / "flows.csv")
-    place = {slot: index for index, slot in enumerate(sorted({row["slot"] for row in flows}))}
-    assert len(place) == constants["slots"]
-    bills: dict[str, float] = dict.fromkeys(homes, 0.0)
-    net_wh: dict[tuple[str, str], int] = {}
-    for row in rows_of(folder / "contracts.csv"):
-        for home, sign in ((row["buyer"], 1), (row["seller"], -1)):
-            net_wh[row["slot"], home] = net_wh.get((row["slot"], home), 0) + sign * int(row["energy_wh"])
-            bills[home] += sign * int(row["energy_wh"]) / 1000 * float(row["price"])
-    stored_wh: dict[str, list[float]] = {name: [] for name in homes}
-    for row in flows:
-        name, home = row["home"], homes[row["home"]]
-        grid_w, battery_w = float(row["grid_w"]), float(row["battery_w"])
-        assert abs(float(row["load_w"]) - float(row["pv_w"]) - battery_w - grid_w) <= 0.52 / hours
-        tariff, index = constants["tariffs"][home["tariff"]], place[row["slot"]]
-        left_wh = grid_w * hours - net_wh.get((row["slot"], name), 0)
-        bills[name] += left_wh / 1000 * tariff["import_per_kwh" if left_wh > 0 else "export_per_kwh"][index]
-        if home["battery"]:
-            stored_wh[name].append(float(row["soc_pct"]) / 100 * home["battery"]["capacity_wh"])
-    end = 0
-    for part in constants["parts"]:
-        end += part["slots"]
-        for name, begun_wh in part["stored_at_start_wh"].items():
-            worth = constants["tariffs"][homes[name]["tariff"]]["terminal_per_kwh"]
-            more_wh = stored_wh[name][end - 1] - begun_wh
-            bills[name] -= more_wh * homes[name]["battery"]["efficiency_discharge"] * worth / 1000
-    return bills
-
-
 def test_the_files_say_which_trades_came_after_the_slot(report: Path) -> None:
     assert {row["kind"] for row in rows_of(report / "contracts.csv")} == {"slot", "residual"}
+
+
+def test_the_reports_pictures_also_stand_alone(report: Path) -> None:
+    assert "Together: Commonwatt" in (report / "bills.svg").read_text()
+    for name in ("bills.svg", "week.svg"):
+        root = ElementTree.parse(report / name).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "background: #ffffff" in root.attrib["style"]
 
 
 def test_the_page_has_pictures_homes_and_assumptions_and_needs_no_network(report: Path) -> None:

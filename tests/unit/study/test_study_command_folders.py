@@ -1,6 +1,5 @@
 """`commonwatt study` on folders that are not the usual one: any slot length, things missing, the clock changing."""
 
-import csv
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streets
-from streets import write_street
+from streets import rows_of, write_street
 from typer.testing import CliRunner
 
 from agent.cli.main import app
@@ -53,10 +52,6 @@ def metered_cost(folder: Path, slots: int) -> float:
             way = "import" if net_kwh > 0 else "export"
             cost += net_kwh * float(prices[row["time_utc"]][f"{way}_price_per_kwh"])
     return cost
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def test_homes_without_sun_and_battery_can_only_pay_the_grid(tmp_path: Path) -> None:

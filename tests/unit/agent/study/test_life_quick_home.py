@@ -95,6 +95,27 @@ def test_bids_keeps_and_plans_are_the_planners(battery: Battery | None) -> None:
     assert kept >= 4
 
 
+def test_a_home_whose_grid_price_rises_with_the_power_draws_evenly() -> None:
+    lossless = Battery(
+        capacity_wh=9000.0, charge_max_w=9000.0, discharge_max_w=9000.0, efficiency_charge=1.0, efficiency_discharge=1.0
+    )
+    home = QuickHome(lossless, horizon=2, slot_h=1.0, wear_per_kwh=0.0, rho_micro=150, rise_per_kwh_kw=0.1)
+    load_w, price = np.array([0.0, 4000.0]), np.full(2, 0.2)
+    home.begin(
+        Outlook(
+            load_w=load_w,
+            pv_w=np.zeros(2),
+            import_per_kwh=price,
+            export_per_kwh=0 * price,
+            stored_wh=0.0,
+            terminal_per_kwh=0.0,
+        )
+    )
+    step = home.step(0, alone=True)
+    assert step.battery_w == pytest.approx(-2000, abs=5)
+    assert step.stored_value_per_kwh == pytest.approx(0.2 + 0.1 * 2, abs=0.002)
+
+
 def test_the_value_of_stored_energy_is_what_a_little_more_of_it_saves_from_the_next_slot_on() -> None:
     pair = Pair(BATTERY, 3)
     for step in range(4):

@@ -1,0 +1,1 @@
+"""Records that people already have, turned into a community folder."""
