@@ -1,5 +1,7 @@
 """The battery of a device as the guard commands it: the profile's control steps, carried out and read back."""
 
+import contextlib
+import math
 from collections.abc import Iterable, Mapping
 
 from agent.devices.budget import WriteBudget
@@ -16,17 +18,24 @@ _READ_BACK_TOLERANCE_W = 1.0
 class Battery:
     """Commands one device's battery. Made for the guard: nobody else may hold one.
 
+    Args:
+        budget: Counts the writes of each register; without it, within this process only.
+        without_timer: Whether the owner unlocked a device that has no timer to end our command.
+
     Raises:
         ConfigError: If the device's profile has no control.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, budget: WriteBudget | None = None, *, without_timer: bool = False) -> None:
         if device.profile.control is None:
             raise ConfigError(f"{device.name}: profile {device.profile.profile} controls no battery; choose another")
         self.name = device.name
         self._device = device
         self._spec: ControlSpec = device.profile.control.battery_w
-        self._budget = WriteBudget(device.profile)
+        self._budget = budget or WriteBudget(device.profile)
+        self._without_timer = without_timer
+        self._timer: str | None = self._spec.timer
+        self.spent: str | None = None
 
     @property
     def latest(self) -> DeviceSample | None:
@@ -42,6 +51,11 @@ class Battery:
     def includes_pv(self) -> bool:
         """Whether a setpoint is pv + battery, and so must follow the sun."""
         return self._spec.includes_pv
+
+    @property
+    def reverts(self) -> bool:
+        """Whether the device ends our command by itself when we vanish."""
+        return self._timer is not None
 
     @property
     def reversion_max_s(self) -> int:
@@ -70,25 +84,31 @@ class Battery:
         Raises:
             DeviceError: The link failed; nothing is known.
         """
-        timer = self._spec.timer
+        generation = self.generation
         try:
-            if (await self._device.read_points([timer]))[timer] is None:
-                return f"{self._device.where} has no timer that ends our command when we vanish"
-            await self._write(self._spec.prepare, _variables(0.0, 0.0, reversion_s), "idle", only_changes=True)
+            if await self._timer_s() is None:
+                if not self._without_timer:
+                    return f"{self._device.where} has no timer that ends our command when we vanish"
+                self._timer = None
+            timer = _variables(0.0, 0.0, reversion_s)
+            await self._write(self._spec.prepare, timer, "idle", generation, only_changes=True)
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
-        shown_s = (await self._device.read_points([timer]))[timer]
-        if shown_s is None or not 0 < shown_s <= reversion_s:
+        shown_s = await self._timer_s()
+        if self._timer is not None and (shown_s is None or not 0 < shown_s <= reversion_s):
             return f"{self._device.where} shows its timer at {shown_s} s after {reversion_s} s was written"
         return None
 
-    async def command(self, battery_w: float, pv_w: float, reversion_s: int) -> str | None:
+    async def command(
+        self, battery_w: float, pv_w: float, reversion_s: int, not_after_s: float = math.inf
+    ) -> str | None:
         """Set the battery's power and restart the device's timer, the switch last; then read back.
 
         Args:
             battery_w: Wanted power, + discharges [W].
             pv_w: PV power behind the same inverter now [W].
             reversion_s: The device's timer [s].
+            not_after_s: The last moment at which a write of it may leave; what is not sent by then is not sent at all.
 
         Returns:
             None when the device shows what was written, else what it did instead.
@@ -96,11 +116,13 @@ class Battery:
         Raises:
             DeviceError: The link failed; whether the device took the command is unknown.
         """
-        wanted_w = self._clamped(battery_w)
+        # Whoever answers after a reconnect was not looked at: a command never goes on over another connection.
+        generation, wanted_w = self.generation, self._clamped(battery_w)
         direction: Direction = "discharge" if wanted_w > 0 else "charge" if wanted_w < 0 else "idle"
         try:
             await self._require()
-            written = await self._write(self._spec.cycle, _variables(wanted_w, pv_w, reversion_s), direction)
+            values = _variables(wanted_w, pv_w, reversion_s)
+            written = await self._write(self._spec.cycle, values, direction, generation, not_after_s)
             await self._confirm({name: written[name] for name in self._spec.confirm.read_back if name in written})
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
@@ -116,10 +138,16 @@ class Battery:
             DeviceError: The link failed; the device's own timer will release the battery.
         """
         try:
-            await self._confirm(await self._write(self._spec.release, {}, "idle", within_budget=False))
+            generation = self.generation or None
+            await self._confirm(await self._write(self._spec.release, {}, "idle", generation, within_budget=False))
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
         return None
+
+    def close(self) -> None:
+        """Keep what must outlive this process; harmless when it cannot be kept, the count is then too high."""
+        with contextlib.suppress(ConfigError):
+            self._budget.close()
 
     def _clamped(self, battery_w: float) -> float:
         """Return the power that the device itself bears; some ignore their own limits when commanded."""
@@ -131,6 +159,10 @@ class Battery:
         discharge_w = 0.0 if soc_pct is None or soc_pct <= low_pct else clamp.discharge_w
         charge_w = 0.0 if soc_pct is None or soc_pct >= high_pct else clamp.charge_w
         return min(max(battery_w, -charge_w), discharge_w)
+
+    async def _timer_s(self) -> float | None:
+        """Return what the timer is set to, in the profile's unit; None when the device has none."""
+        return None if self._timer is None else (await self._device.read_points([self._timer]))[self._timer]
 
     async def _require(self) -> None:
         """Check what the owner has to have set at the device; it may have been taken back without a word."""
@@ -146,22 +178,34 @@ class Battery:
         steps: Iterable[StepSpec],
         values: Mapping[str, float],
         direction: Direction,
+        generation: int | None,
+        not_after_s: float = math.inf,
         *,
         only_changes: bool = False,
         within_budget: bool = True,
     ) -> dict[str, float]:
-        written: dict[str, float] = {}
-        known = await self._device.read_points([step.write for step in steps]) if only_changes else {}
-        for step in steps:
-            value = _value(step, values, direction)
-            now_s = self._device.now_s
-            if known.get(step.write) != value:
-                if within_budget and self._budget.spent(step.write, now_s):
-                    raise WriteIgnoredError(f"{step.write} was written as often today as its memory bears")
-                await self._device.write_point(step.write, value)
-                self._budget.written(step.write, now_s)
-            written[step.write] = value
-        return written
+        wanted = {
+            step.write: _value(step, values, direction)
+            for step in steps
+            if step.write != self._spec.timer or self._timer is not None
+        }
+        known = await self._device.read_points(wanted) if only_changes else {}
+        changes = {name: value for name, value in wanted.items() if known.get(name) != value}
+        today = self._device.today
+        # All of a command or nothing of it: half of one would be another command.
+        spent = self._budget.spent(changes, today) if within_budget else None
+        self.spent = spent and f"{spent} was written as often today as its memory bears; the battery stays on its own"
+        if self.spent is not None:
+            raise WriteIgnoredError(self.spent)
+        try:
+            self._budget.reserve(changes, today)
+        except ConfigError:
+            if within_budget:
+                raise  # what cannot be counted is not written; but nothing keeps us from a release
+        for name, value in changes.items():
+            await self._device.write_point(name, value, generation, not_after_s)
+            self._budget.written(name)
+        return wanted
 
     async def _confirm(self, written: dict[str, float]) -> None:
         shown = await self._device.read_points(written)

@@ -66,9 +66,9 @@ class ConfirmSpec(Part):
 
 
 class ControlSpec(Part):
-    """How to command the battery. `timer` is the reversion timer; no timer in the device, no control."""
+    """How to command the battery. `timer` is the reversion timer; without one, control needs the owner's unlock."""
 
-    timer: str
+    timer: str | None
     require: tuple[RequireSpec, ...] = ()
     clamp: ClampSpec | None = None
     prepare: tuple[StepSpec, ...] = ()

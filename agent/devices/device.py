@@ -1,10 +1,12 @@
 """One device behind a link: identify it, read it as one sample, and carry out control steps for the guard."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 
-from agent.devices.errors import DeviceError, WriteIgnoredError, WrongDeviceError
+from agent.devices.commissioning import DeviceIdentity
+from agent.devices.errors import DeviceError, LinkDownError, WriteIgnoredError, WrongDeviceError
 from agent.devices.judge import Judge
 from agent.devices.layout import (
     Frame,
@@ -17,10 +19,12 @@ from agent.devices.layout import (
     plan_frames,
 )
 from agent.devices.link import ModbusLink
+from agent.devices.nameplate import read_nameplate
 from agent.devices.night import Night
+from agent.devices.proof import expected, in_words, proves, shown
 from agent.devices.reader import FrameReader
 from agent.devices.reading import DeviceSample
-from agent.devices.registers import decode, decode_text, scale_factor
+from agent.devices.registers import scale_factor
 from agent.devices.schema import IdentifySpec, Profile
 from agent.devices.sunspec import ModelAt, model_points, scan
 from coordinator.clock import Clock
@@ -44,6 +48,9 @@ class Device:
         self._generation = 0
         self._identified = False
         self._identifying = asyncio.Lock()
+        self._chain: list[ModelAt] = []
+        self._says = ""
+        self._identity: DeviceIdentity | None = None
         self._places: Mapping[str, Place] = {}
         self._reader = FrameReader(profile, self._read)
         self._judge = Judge(profile)
@@ -55,9 +62,9 @@ class Device:
         return f"unit {self.unit} at {self.link.url}"
 
     @property
-    def now_s(self) -> float:
-        """Seconds on the clock that never jumps."""
-        return self._clock.monotonic()
+    def today(self) -> date:
+        """The day by UTC."""
+        return self._clock.now().date()
 
     async def identify(self) -> None:
         """Connect if needed, find the device's models and prove that it is the one of the profile.
@@ -67,6 +74,7 @@ class Device:
             DeviceError: The link failed.
         """
         self._identified = False
+        self._identity = None
         self._generation = await self.link.open()
         chain: list[ModelAt] = []
         if self.profile.sunspec is not None:
@@ -77,11 +85,24 @@ class Device:
                 wanted = " or ".join(map(str, spec.id))
                 has = ", ".join(str(model.model_id) for model in chain)
                 raise WrongDeviceError(f"{self.where} has no SunSpec model {wanted}, only {has}: try another profile")
+        self._says = ""
         for proof in self.profile.identify:
-            await self._prove(proof, models)
+            self._says = await self._prove(proof, models) or self._says
+        self._chain = chain
         self._places = place_points(self.profile, models)
         self._reader.begin(self._places)
         self._identified = True
+
+    async def read_identity(self) -> DeviceIdentity:
+        """Return what the device says of itself; asked anew after each connect, because another may answer then.
+
+        Raises:
+            DeviceError: The device could not be read or is not the right one.
+        """
+        await self._ensure_identified()
+        if self._identity is None:
+            self._identity = await read_nameplate(self._read_holding, self._chain, self._says)
+        return self._identity
 
     async def poll(self) -> DeviceSample:
         """Read all values of the profile that are due.
@@ -113,7 +134,7 @@ class Device:
         return DeviceSample(
             name=self.name,
             at=at,
-            monotonic_s=at_s,
+            monotonic_s=started_s,
             values=values | derive(self.profile, values) | (self._night.zeros() if asleep else {}),
             doubtful=doubtful | held,
             asleep=asleep,
@@ -138,14 +159,22 @@ class Device:
             words[frame] = await self._read(frame.fc, frame.address, frame.count)
         return {name: decode_point(self._places[name], words) if name in self._places else None for name in wanted}
 
-    async def write_point(self, name: str, value: float) -> None:
+    async def write_point(
+        self, name: str, value: float, generation: int | None = None, not_after_s: float = math.inf
+    ) -> None:
         """Write one point, in its unit and the house's sign. Only the guard's steps may come here.
+
+        Args:
+            generation: The only connection over which it may be written; None is any.
+            not_after_s: The last moment at which the write may leave, on the clock that never jumps.
 
         Raises:
             WriteIgnoredError: The device cannot take this value: it lacks the point, or the value is out of range.
             DeviceError: The link failed, or the device refused.
         """
         await self._ensure_identified()
+        if generation not in (None, self._generation):
+            raise LinkDownError(f"{self.where} was connected anew: it is looked at again before anything is written")
         place = self._places.get(name)
         scale: float | None = None if place is None else 1.0
         if place is not None and place.scale_address is not None:
@@ -157,7 +186,9 @@ class Device:
         except ValueError as error:
             raise WriteIgnoredError(f"{self.where} cannot take {name}: {error}") from None
         single = len(words) == 1 and 6 in self.profile.limits.functions
-        await self.link.write(self._generation, self.unit, place.addresses[0], words, single=single)
+        await self.link.write(
+            self._generation, self.unit, place.addresses[0], words, single=single, not_after_s=not_after_s
+        )
 
     async def _ensure_identified(self) -> None:
         async with self._identifying:
@@ -171,7 +202,8 @@ class Device:
     async def _read_holding(self, address: int, count: int) -> list[int]:
         return await self._read(3, address, count)
 
-    async def _prove(self, proof: IdentifySpec, models: Mapping[str, ModelAt]) -> None:
+    async def _prove(self, proof: IdentifySpec, models: Mapping[str, ModelAt]) -> str:
+        """Return the text by which the device is known; empty where a number proves it."""
         if proof.model is not None and proof.point is not None:
             point = model_points(models[proof.model].model_id)[proof.point]
             words = await self._read_holding(models[proof.model].address + point.offset, point.size)
@@ -179,30 +211,12 @@ class Device:
             assert proof.fc is not None
             assert proof.addr is not None
             words = await self._read(proof.fc, proof.addr, proof.size)
+        value = shown(proof, words)
+        if proves(proof, value):
+            return value if isinstance(value, str) else ""
         if proof.starts_with is not None:
-            text = decode_text(words)
-            if not text.startswith(proof.starts_with):
-                raise WrongDeviceError(f"{self.where} says it is {text!r}, not {proof.starts_with!r}: another device?")
-            return
-        assert proof.type is not None
-        value = decode(words, proof.type, order=proof.words, absent=())
-        if value is None or not _proves(proof, value):
-            shown = "nothing" if value is None else f"{value:g}"
-            raise WrongDeviceError(
-                f"{self.where} shows {shown} at register {proof.addr} where a {self.profile.title} shows "
-                f"{_expected(proof)}: is it another device, or the wrong profile?"
-            )
-
-
-def _proves(proof: IdentifySpec, value: float) -> bool:
-    if proof.one_of is not None:
-        return value in proof.one_of
-    low, high = proof.within or (value, value)
-    return low <= value <= high
-
-
-def _expected(proof: IdentifySpec) -> str:
-    if proof.one_of is not None:
-        return " or ".join(map(str, proof.one_of))
-    low, high = proof.within or (0.0, 0.0)
-    return f"{low:g} to {high:g}"
+            raise WrongDeviceError(f"{self.where} says it is {in_words(value)}, not {expected(proof)}: another device?")
+        raise WrongDeviceError(
+            f"{self.where} shows {in_words(value)} at register {proof.addr} where a {self.profile.title} shows "
+            f"{expected(proof)}: is it another device, or the wrong profile?"
+        )

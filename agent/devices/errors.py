@@ -5,6 +5,7 @@ DeviceError
 ├── NoAnswerError       connected, but this unit stayed silent
 ├── BadAnswerError      an answer that cannot belong to the request
 ├── DeviceRefusedError  a Modbus exception; `code` says which
+├── TooLateError        a command whose time had passed before it could leave; it was not sent
 ├── WrongDeviceError    another device than the profile describes
 └── WriteIgnoredError   acknowledged, but the read-back shows another value
 """
@@ -50,6 +51,10 @@ class DeviceRefusedError(DeviceError):
     def __init__(self, what: str, code: int) -> None:
         super().__init__(f"{what}: {_CODES.get(code, 'it refused')} (Modbus exception {code})")
         self.code = code
+
+
+class TooLateError(DeviceError):
+    """A command waited, or this program stood still, until it was old; it was not sent."""
 
 
 class WrongDeviceError(DeviceError):

@@ -152,8 +152,10 @@ def decode_point(place: Place, frames: Mapping[Frame, Sequence[int]]) -> float |
     Args:
         frames: The words of each frame that was read in this poll.
     """
+    wanted = place.frame
     for frame, words in frames.items():
-        if frame.fc == place.frame.fc and frame.address <= place.frame.address and place.frame.end <= frame.end:
+        offset = wanted.address - frame.address
+        if 0 <= offset <= frame.count - wanted.count and frame.fc == wanted.fc:
             raw = decode(
                 [words[at - frame.address] for at in place.addresses],
                 place.kind,

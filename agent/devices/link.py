@@ -7,6 +7,7 @@ come late.
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,7 +16,14 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from agent.devices.address import Kind, Line, parse_address
-from agent.devices.errors import BadAnswerError, DeviceError, DeviceRefusedError, LinkDownError, NoAnswerError
+from agent.devices.errors import (
+    BadAnswerError,
+    DeviceError,
+    DeviceRefusedError,
+    LinkDownError,
+    NoAnswerError,
+    TooLateError,
+)
 from agent.devices.mbap import find_fault
 from agent.devices.rtu import Owed, find_answer, other_count, read_request
 from agent.devices.wire import Client, make_client, watch_peer
@@ -37,13 +45,19 @@ _LAST_REST_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkLimits:
-    """What the far end bears; of several units behind one link, the slowest counts."""
+    """What the far end bears; of several units behind one link, the slowest counts.
+
+    Attributes:
+        silences: Requests in a row without an answer after which the connection counts as half-open and is closed;
+            None takes what is usual on its wire.
+    """
 
     timeout_s: float = 1.0
     gap_s: float = 0.0
     connect_wait_s: float = 0.0
     retries: int = 0
     max_connections: int | None = None
+    silences: int | None = None
 
     def slower(self, other: "LinkLimits") -> "LinkLimits":
         return LinkLimits(
@@ -52,6 +66,7 @@ class LinkLimits:
             connect_wait_s=max(self.connect_wait_s, other.connect_wait_s),
             retries=max(self.retries, other.retries),
             max_connections=min(filter(None, (self.max_connections, other.max_connections)), default=None),
+            silences=max(filter(None, (self.silences, other.silences)), default=None),
         )
 
 
@@ -103,6 +118,11 @@ class ModbusLink:
     def connected(self) -> bool:
         return self._client is not None and self._client.connected
 
+    @property
+    def silent_limit(self) -> int:
+        """Requests in a row without an answer after which the connection is given up."""
+        return self.limits.silences or _SILENT_LIMIT[self.address.kind]
+
     async def open(self) -> int:
         """Connect if needed, and return the connection's generation.
 
@@ -127,15 +147,30 @@ class ModbusLink:
                     raise
         raise AssertionError("unreachable")
 
-    async def write(self, generation: int, unit: int, address: int, words: list[int], *, single: bool) -> None:
+    async def write(
+        self,
+        generation: int,
+        unit: int,
+        address: int,
+        words: list[int],
+        *,
+        single: bool,
+        not_after_s: float = math.inf,
+    ) -> None:
         """Write registers, one by function 6 if `single`, else all in one function 16; only over that connection.
 
+        Args:
+            not_after_s: The last moment at which the request may leave.
+
         Raises:
+            TooLateError: Nothing was sent.
             LinkDownError, NoAnswerError, BadAnswerError, DeviceRefusedError: Whether it was written is unknown, except
                 after a refusal.
         """
 
         def send(client: Client) -> Awaitable[ModbusPDU]:
+            if self._clock.monotonic() > not_after_s:
+                raise TooLateError(f"a command to {self.url} came too late and was not sent")
             if single:
                 return client.write_register(address, words[0], device_id=unit)
             return client.write_registers(address, words, device_id=unit)
@@ -203,7 +238,8 @@ class ModbusLink:
             raise LinkDownError(self._why_down)
         self._units.add(unit)
         self._let_rest(unit)
-        await asyncio.sleep(max(0.0, self._quiet_until_s - self._clock.monotonic()))
+        if (pause_s := self._quiet_until_s - self._clock.monotonic()) > 0:
+            await asyncio.sleep(pause_s)
         self._fault = None
         self.counters.requests += 1
         try:
@@ -277,7 +313,7 @@ class ModbusLink:
         self.counters.silences += 1
         why = f"device at {self.url} answered nothing for unit {unit}: is the unit id right?"
         self._rest(unit, why)
-        if self._silent >= _SILENT_LIMIT[self.address.kind]:
+        if self._silent >= self.silent_limit:
             await self.close()
             self._why_down = why
         return NoAnswerError(why)

@@ -14,7 +14,7 @@ def find_fault(data: bytes, request: bytes) -> str | None:
         data: All bytes received since the request: any number of frames, the last perhaps incomplete.
         request: The frame that was sent last.
     """
-    while len(data) >= _HEADER + 2:
+    while len(data) >= _HEADER:
         length = int.from_bytes(data[4:6], "big")
         if int.from_bytes(data[2:4], "big") != 0 or not 3 <= length <= 254:
             return "bytes that are no Modbus frame"

@@ -47,23 +47,27 @@ class LinkPool:
 def open_device(name: str, settings: DeviceSettings, links: LinkPool, clock: Clock) -> Device:
     """Return a device as the owner configured it; nothing is connected yet.
 
-    A profile that nobody tested (`evidence: desk`) comes without its control, unless the owner unlocks it.
+    A profile that nobody tested (`evidence: desk`) comes without its control, unless the owner unlocks it; so does a
+    device whose profile knows no timer that ends our command.
 
     Raises:
         ConfigError: The profile cannot be used.
     """
     profile = load_profile(settings.profile, settings.parameters)
-    if profile.evidence == "desk" and not settings.unlock_control:
+    if (profile.evidence == "desk" and not settings.unlock_control) or (
+        profile.control is not None and profile.control.battery_w.timer is None and not settings.unlock_no_reversion
+    ):
         profile = profile.model_copy(update={"control": None})
     rtu = profile.link.rtu or RtuSpec()
     line = settings.line(rtu.baud, rtu.format)
-    link = links.link(settings.url, _limits(profile, settings, line), line)
+    link = links.link(settings.url, link_limits(profile, settings.url, line), line)
     return Device(name, profile, link, clock, settings.unit)
 
 
-def _limits(profile: Profile, settings: DeviceSettings, line: Line) -> LinkLimits:
+def link_limits(profile: Profile, url: str, line: Line) -> LinkLimits:
+    """Return what a profile's device bears behind this address."""
     limits = profile.limits
-    on_wire = parse_address(settings.url).kind == "serial"
+    on_wire = parse_address(url).kind == "serial"
     return LinkLimits(
         timeout_s=limits.timeout_ms / 1000,
         gap_s=max(limits.gap_ms / 1000, _BITS_OF_PAUSE / line.baud if on_wire else 0.0),

@@ -4,18 +4,31 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
+from typing import Protocol
 
 from agent.devices.balance import DevicePart, check_home, combine
-from agent.devices.device import Device
 from agent.devices.errors import DeviceError
 from agent.devices.health import DeviceHealth, NoticeSink, Said
-from agent.devices.reading import HomeReading
+from agent.devices.reading import DeviceSample, HomeReading
+from agent.devices.schema import Profile
 from coordinator.clock import Clock
 
 log = logging.getLogger(__name__)
 
 _WAIT_SHARE = 0.6
 """Share of the interval that a reading waits for slow devices; after that it is made of what is there."""
+
+
+class Polled(Protocol):
+    """A device that can be polled, here or in the guard's process."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def latest(self) -> DeviceSample | None: ...
+    async def poll(self) -> DeviceSample: ...
 
 
 class Poller:
@@ -36,7 +49,7 @@ class Poller:
 
     def __init__(
         self,
-        devices: Sequence[Device],
+        devices: Sequence[Polled],
         clock: Clock,
         *,
         interval_s: float,
@@ -57,9 +70,14 @@ class Poller:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     @property
+    def failing(self) -> dict[str, str]:
+        """What is wrong with which device now, in words by name."""
+        return {name: health.trouble for name, health in self._health.items() if health.trouble}
+
+    @property
     def troubles(self) -> list[str]:
-        """What is wrong with which device now, in words."""
-        return [f"{name}: {health.trouble}" for name, health in self._health.items() if health.trouble]
+        """The same in one text each."""
+        return [f"{name}: {why}" for name, why in self.failing.items()]
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -90,7 +108,7 @@ class Poller:
         )
         self._on_reading(self.latest)
 
-    async def _poll(self, device: Device) -> None:
+    async def _poll(self, device: Polled) -> None:
         health = self._health[device.name]
         try:
             sample = await device.poll()

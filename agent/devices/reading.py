@@ -17,7 +17,8 @@ class DeviceSample:
     Attributes:
         name: The device's name in the home.
         at: Middle of the poll, UTC.
-        monotonic_s: The same moment on the clock that never jumps.
+        monotonic_s: Beginning of the poll on the clock that never jumps. Its age counts from here: a program that stood
+            still in the middle of a poll must not take the answers for fresh ones.
         values: By point name, in the point's unit and the house's sign; None is absent (a sentinel, out of range, or
             not in this device).
         doubtful: Why a value must not be acted upon, by name.

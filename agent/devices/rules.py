@@ -171,12 +171,15 @@ def _control(profile: Profile, _: str) -> Iterator[Problem]:
     if control.refresh_s * 3 > control.lease_s:
         cure = f"at most {control.lease_s // 3}: two refreshes may be lost"
         yield Problem(f"{key}.refresh_s", f"is {control.refresh_s} for a lease of {control.lease_s} s", cure)
-    if control.when_we_vanish.by == "nobody":
-        cure = "leave control out: the battery would stay at our last command for ever"
-        yield Problem(f"{key}.when_we_vanish.by", "is nobody", cure)
-    if control.timer not in control.confirm.read_back:
-        yield Problem(f"{key}.confirm.read_back", "leaves out the timer", f"add {control.timer}")
-    for name in (control.timer, *control.confirm.read_back):
+    if (control.when_we_vanish.by == "nobody") != (control.timer is None):
+        cure = (
+            "name the timer that ends our command, or write timer: null and by: nobody, which needs the owner's unlock"
+        )
+        yield Problem(f"{key}.when_we_vanish.by", f"is {control.when_we_vanish.by}, timer {control.timer}", cure)
+    timer = [] if control.timer is None else [control.timer]
+    for name in set(timer) - set(control.confirm.read_back):
+        yield Problem(f"{key}.confirm.read_back", "leaves out the timer", f"add {name}")
+    for name in (*timer, *control.confirm.read_back):
         if name not in profile.points or profile.points[name].access != "rw":
             yield Problem(key, f"{name} is no writable point", "add it to points with access: rw")
     for need in control.require:
@@ -187,6 +190,22 @@ def _control(profile: Profile, _: str) -> Iterator[Problem]:
         cure = "name the value in which the effect is seen"
         yield Problem(f"{key}.confirm.effect.point", f"there is no {control.confirm.effect.point}", cure)
     yield from _steps(profile, control, key)
+
+
+_MAY_COMMAND = {704: "WSet", 124: ""}
+"""SunSpec models that command power, and how the names of their points that do so begin: 704 holds reactive power and
+power factor too. All others that can be written are settings of protection and grid code, which are never touched."""
+
+
+def _grid_code(profile: Profile, _: str) -> Iterator[Problem]:
+    models = profile.sunspec.models if profile.sunspec else {}
+    for name, point in profile.points.items():
+        if point.access != "rw" or point.model is None or point.model not in models:
+            continue
+        for model_id in models[point.model].id:
+            if not (point.point or "").startswith(_MAY_COMMAND.get(model_id, "\0")):
+                cure = "leave access: rw out; only power is ever commanded"
+                yield Problem(f"points.{name}", f"would write SunSpec model {model_id} {point.point}", cure)
 
 
 def _steps(profile: Profile, control: ControlSpec, key: str) -> Iterator[Problem]:
@@ -215,4 +234,5 @@ _RULES: tuple[Callable[[Profile, str], Iterator[Problem]], ...] = (
     _checks,
     _asleep,
     _control,
+    _grid_code,
 )

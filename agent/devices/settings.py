@@ -1,6 +1,7 @@
 """What the owner says about one device."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -21,6 +22,7 @@ class DeviceSettings(BaseModel):
         echo: Whether the serial adapter hears its own requests.
         parameters: The installer's answers to the profile's questions, by name.
         unlock_control: Command a device whose profile nobody has tested on hardware; the owner has tested it.
+        unlock_no_reversion: Command a device that has no timer to end our command; in so many words.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +35,9 @@ class DeviceSettings(BaseModel):
     echo: bool = False
     parameters: dict[str, str] = {}
     unlock_control: bool = False
+    unlock_no_reversion: Literal["I know that nothing ends the last command when this computer or its link fails"] | (
+        None
+    ) = None
 
     @field_validator("url")
     @classmethod

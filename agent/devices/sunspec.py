@@ -116,6 +116,9 @@ def _point(point: Mapping[str, Any], offset: int, offsets: Mapping[str, int]) ->
     )
 
 
+LAST_REGISTER = 0xFFFF
+
+
 async def scan(read: ReadWords, bases: tuple[int, ...], where: str) -> list[ModelAt]:
     """Return the chain of models of a device, in the order of their addresses.
 
@@ -141,6 +144,8 @@ async def scan(read: ReadWords, bases: tuple[int, ...], where: str) -> list[Mode
 async def _chain(read: ReadWords, address: int, where: str) -> list[ModelAt]:
     models: list[ModelAt] = []
     while len(models) < _CHAIN_LIMIT:
+        if address > LAST_REGISTER - 1:
+            raise WrongDeviceError(f"{where} lists SunSpec models beyond register {LAST_REGISTER}: a length is wrong")
         model_id, length = await read(address, 2)
         if model_id == END_MODEL:
             return models

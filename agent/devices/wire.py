@@ -15,6 +15,7 @@ CheckPacket = Callable[[bool, bytes], bytes]
 """Sees each packet (sent?, bytes) and returns what is passed on."""
 
 _USER_TIMEOUT_MS = 10_000
+_NEVER = 1_000_000
 
 
 def make_client(address: Address, line: Line, timeout_s: float, check: CheckPacket) -> Client:
@@ -32,6 +33,8 @@ def make_client(address: Address, line: Line, timeout_s: float, check: CheckPack
         "trace_connect": watch,
     }
     client = _make(address, line, common)
+    # Which silent connection is half-open, the link decides; the library would hang up after five silences.
+    client.ctx.max_until_disconnect = client.ctx.count_until_disconnect = _NEVER
     return client
 
 

@@ -1,10 +1,13 @@
 """The catalogue of faults that occur in the field, each of which a simulated device can be given by name."""
 
+from agent.simulator.frames import checksum
 from agent.simulator.knobs import DeviceKnobs, Fault, LineKnobs
 from coordinator.errors import ConfigError
 
 _STRINGS = ("pv_w", "pv1_w", "pv2_w")
 _POWERS = ("grid_w", "pv_w", "battery_w", "ac_w")
+_OTHERS = tuple(bytes.fromhex(frame) for frame in ("090300000002", "09030400010002"))
+"""Another master asks unit 9 for two registers, and unit 9 answers."""
 
 
 def _line(number: int, name: str, words: str, knobs: LineKnobs, *, rtu_only: bool = False) -> Fault:
@@ -31,6 +34,13 @@ CATALOGUE: tuple[Fault, ...] = (
         7, "close_mid_frame", "the connection is closed in the middle of each tenth answer", LineKnobs(hang_up="middle")
     ),
     _line(8, "noise", "bytes of noise before each answer", LineKnobs(before=b"\x00\xff\x7e"), rtu_only=True),
+    _line(
+        8,
+        "second_master",
+        "another master's request and its answer come before each answer",
+        LineKnobs(before=b"".join(frame + checksum(frame) for frame in _OTHERS)),
+        rtu_only=True,
+    ),
     _line(8, "bad_crc", "each third checksum is wrong", LineKnobs(crc_wrong_every=3), rtu_only=True),
     _line(8, "echo", "the line repeats each request", LineKnobs(echo=True), rtu_only=True),
     _line(9, "late_answer", "each third answer comes 1.5 s late", LineKnobs(delay_s=1.5, late_every=3)),

@@ -11,6 +11,9 @@ from agent.simulator.live import LivePlant
 from agent.simulator.plant import Battery, Plant
 from agent.simulator.sunspec_model import ModelImage, scale_for
 
+MAKER, HYBRID = "Commonwatt", "Simulated hybrid inverter"
+"""What a hybrid inverter says of itself; its serial number is the name of its home."""
+
 BASE = 40000
 MARKER = (0x5375, 0x6E53)  # "SunS"
 END = (0xFFFF, 0)
@@ -121,8 +124,7 @@ class SunSpecInverter:
 
 def _common(serial: str, unit: int, *, hybrid: bool) -> ModelImage:
     model = ModelImage(1)
-    name = "Simulated hybrid inverter" if hybrid else "Simulated PV inverter"
-    model.set_raw(Mn="Commonwatt", Md=name, Vr="1", SN=serial[:32], DA=unit)
+    model.set_raw(Mn=MAKER, Md=HYBRID if hybrid else "Simulated PV inverter", Vr="1", SN=serial[:32], DA=unit)
     return model
 
 

@@ -1,16 +1,22 @@
-"""Modbus as others understand it: our client at a pymodbus server, and mbpoll at our serial line."""
+"""Modbus as others understand it: our client at a pymodbus server, and mbpoll at our devices.
+
+The third opinion, pysunspec2 at our inverter, is in test_simulator_modbus.py.
+"""
 
 import asyncio
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from agent.devices.address import parse_address
+from agent.devices.link import LinkLimits, ModbusLink
 from agent.devices.opening import LinkPool, open_device
 from agent.devices.profile import read_profile
 from agent.devices.settings import DeviceSettings
+from agent.devices.sunspec import BASES, model_points, scan
 from agent.simulator.exhibit import Exhibit, ExhibitSettings
 from coordinator.clock import ManualClock, WallClock
 
@@ -67,6 +73,50 @@ def test_mbpoll_reads_and_is_refused_over_our_serial_line() -> None:
             assert "1234.5" in await mbpoll(path, "-t", "3:float", "-r", str(0x0C + 1), "-c", "1")
             assert "5000" in await mbpoll(path, "-t", "3:float", "-r", str(0x48 + 1), "-c", "1")
             assert "Illegal data address" in await mbpoll(path, "-t", "3:float", "-r", "1001", "-c", "1")
+        finally:
+            await exhibit.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.mbpoll
+def test_mbpoll_commands_our_inverter_and_reads_the_effect() -> None:
+    async def mbpoll(port: int, kind: str, address: int, *values: int) -> str:
+        command = [shutil.which("mbpoll") or "mbpoll", "-m", "tcp", "-p", str(port), "-a", "1", "-1", "-0", "-B"]
+        process = await asyncio.create_subprocess_exec(
+            *command, "-t", kind, "-r", str(address), "127.0.0.1", *map(str, values),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        async with asyncio.timeout(20):
+            printed, _ = await process.communicate()
+        return printed.decode()
+
+    async def main() -> None:
+        clock = ManualClock(datetime(2024, 6, 12, 10, tzinfo=UTC))
+        exhibit = Exhibit(ExhibitSettings(profile=read_profile("sunspec_hybrid")), clock)
+        await exhibit.start()
+        try:
+            address = parse_address(exhibit.url)
+            link = ModbusLink(exhibit.url, clock, LinkLimits(timeout_s=5))
+            generation = await link.open()
+
+            async def read(at: int, count: int) -> list[int]:
+                return await link.read(generation, 1, 3, at, count)
+
+            models = {model.model_id: model.address for model in await scan(read, BASES, "it")}
+            await link.close()
+            control = {name: models[704] + point.offset for name, point in model_points(704).items()}
+            power = models[103] + model_points(103)["W"].offset
+            for kind, name, value in (("4:int", "WSetRvrtTms", 60), ("4:int", "WSet", 1234), ("4", "WSetEna", 1)):
+                assert "Written 1 references." in await mbpoll(address.port, kind, control[name], value)
+            assert exhibit.live.control.target_w == 1234
+            clock.advance(timedelta(seconds=30))
+            assert "1234" in await mbpoll(address.port, "4:int", control["WSet"])
+            assert "1234" in await mbpoll(address.port, "4", power), "the inverter's AC power is the one commanded"
+            clock.advance(timedelta(seconds=30))
+            assert f"[{control['WSetEna']}]: \t0" in await mbpoll(address.port, "4", control["WSetEna"])
+            half = await mbpoll(address.port, "4", control["WSet"], 7)
+            assert "Illegal data value" in half, "half a setpoint is refused"
         finally:
             await exhibit.stop()
 

@@ -147,6 +147,7 @@ class Hybrid(dict[int, int]):
         name = b"Example".ljust(32, b"\0")
         self.update({40004 + i: word for i, word in enumerate(struct.unpack(">16H", name))})
         self.update({self.AC_SF: 0, 40122 + 63: 0, 40122 + 56: 0xFFFE, 40122 + 3: 10000, 40122 + 53: 0, self.SET_SF: 0})
+        self.update({40122 + 4: 9000, 40122 + 5: 9000})  # what the battery bears, both ways
         self.set_powers(ac_w, battery_w)
         self[self.SOC] = soc_pct * 100
 

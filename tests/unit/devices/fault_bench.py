@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from guard_parts import MemoryBrakes, permitted
+
 from agent.control.envelope import Envelope
 from agent.control.guard import Guard
 from agent.control.settings import ControlSettings
@@ -26,7 +28,7 @@ TIMEOUT_S = 0.2
 """Where a test waits for silence; elsewhere the timeout is long, so that a slow machine changes nothing."""
 PATIENT = LinkLimits(timeout_s=5.0)
 NOON = datetime(2024, 6, 12, 10, tzinfo=UTC)
-LIVE = ControlSettings(enabled=True, commissioned=True)
+LIVE = ControlSettings(enabled=True)
 
 
 @dataclass
@@ -114,6 +116,7 @@ class Controlled(Bench):
 
     notices: list[str] = field(default_factory=list)
     guard: Guard = field(init=False)
+    brakes: MemoryBrakes = field(default_factory=MemoryBrakes)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -122,7 +125,13 @@ class Controlled(Bench):
         """Let the guard die without a word, and another one begin."""
         limits = Envelope(charge_w=4000, discharge_w=4000, reserve_pct=10, max_pct=95)
         self.guard = Guard(
-            Battery(self.device), limits, self.clock, LIVE, lambda level, text: self.notices.append(text)
+            Battery(self.device),
+            limits,
+            self.clock,
+            LIVE,
+            lambda level, text: self.notices.append(text),
+            permit=permitted,
+            brakes=self.brakes,
         )
 
     @property
@@ -137,7 +146,7 @@ class Controlled(Bench):
             self.clock.advance(timedelta(seconds=1))
             await self.device.poll()
             if target_w is not None:
-                self.guard.lease(target_w, "as planned", 15)
+                self.guard.lease(target_w, "as planned")
             await self.guard.step()
 
     @property

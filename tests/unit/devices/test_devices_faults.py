@@ -10,6 +10,8 @@ from itertools import pairwise
 import pytest
 from fault_bench import NOON, TIMEOUT_S, Bench, Controlled, bench, controlled
 
+from agent.control.controller import Release, decide
+from agent.control.envelope import Envelope
 from agent.devices.address import Line
 from agent.devices.battery import Battery
 from agent.devices.device import Device
@@ -21,12 +23,14 @@ from agent.devices.errors import (
     WrongDeviceError,
 )
 from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.opening import link_limits
 from agent.devices.profile import available_profiles, load_profile
 from agent.simulator.exhibit import Wire
 from agent.simulator.faults import CATALOGUE, FAULTS
 from agent.simulator.frames import Frame
 from agent.simulator.server import ModbusServer, Reply, answer_units
 from coordinator.clock import ManualClock, WallClock
+from coordinator.slots import Slot
 
 Check = Callable[[Bench], Awaitable[None]]
 QUICK = LinkLimits(timeout_s=TIMEOUT_S)
@@ -160,6 +164,13 @@ def test_f06_a_half_open_connection_is_given_up_after_some_silences_and_made_aga
     run("half_open", check, wire=wire, limits=LinkLimits(timeout_s=0.1))
 
 
+@pytest.mark.parametrize("name", [name for name in available_profiles() if load_profile(name).link.tcp])
+def test_f06_a_half_open_connection_of_any_profile_is_noticed_within_ten_seconds(name: str) -> None:
+    limits = link_limits(load_profile(name), "tcp://127.0.0.1:502", Line())
+    link = ModbusLink("tcp://127.0.0.1:502", ManualClock(NOON), limits)
+    assert link.silent_limit * limits.timeout_s <= 10
+
+
 @pytest.mark.parametrize("fault", ["close_after_answer", "close_mid_frame"])
 def test_f07_a_closed_connection_costs_one_poll(fault: str) -> None:
     async def check(it: Bench) -> None:
@@ -175,7 +186,7 @@ def test_f07_a_closed_connection_costs_one_poll(fault: str) -> None:
 
 
 @pytest.mark.parametrize("wire", ["rtu+tcp", "serial"])
-@pytest.mark.parametrize("fault", ["noise", "bad_crc"])
+@pytest.mark.parametrize("fault", ["noise", "second_master", "bad_crc"])
 def test_f08_noise_and_broken_checksums_are_passed_over_and_asked_again(wire: Wire, fault: str) -> None:
     async def check(it: Bench) -> None:
         assert await it.polls(4) == (4, 0)
@@ -432,6 +443,25 @@ def test_f18_a_hybrid_without_sun_still_shows_its_battery() -> None:
     asyncio.run(main())
 
 
+def test_f18_totals_that_are_zero_for_some_polls_at_dawn_are_never_believed() -> None:
+    values = {"pv_w": 12.0, "pv_wh": 5_000_000.0}
+
+    async def check(it: Bench) -> None:
+        await it.device.poll()
+        it.misbehave(False)
+        values.update(pv_w=40.0, pv_wh=0.0)
+        await asyncio.sleep(1.1)
+        await it.recovers()
+        seen = []
+        for total in (0.0, 0.0, 5_000_100.0, 5_000_200.0):
+            values["pv_wh"] = total
+            seen.append((await it.device.poll()).values["pv_wh"])
+        assert all(total is None or total >= 5_000_000 for total in seen)
+        assert seen[-1] == 5_000_200
+
+    run("night", check, "sunspec_pv", values=lambda: values)
+
+
 METER = {"grid_w": 800.0, "import_wh": 5_000_000.0, "export_wh": 1_000_000.0}
 
 
@@ -509,6 +539,10 @@ def test_f21_a_power_that_contradicts_its_phases_is_doubtful() -> None:
         await it.device.poll()
         assert "it shows 15000 where grid_l1_w and" in it.device.latest.doubtful["grid_w"]
         assert it.home().quality == "doubtful"
+        limits = Envelope(charge_w=4000, discharge_w=4000)
+        slot = Slot.at(NOON, 900)
+        decided = decide(it.home(), now=NOON, slot=slot, target_wh=0, net_so_far_wh=0.0, envelope=limits)
+        assert isinstance(decided, Release), "nothing is controlled by a doubtful value"
 
     run("tenfold", check, "janitza_umg", values=lambda: phases | {"grid_w": 1500.0})
 
@@ -615,7 +649,7 @@ def test_f29_a_command_that_stays_for_ever_ends_at_our_next_start() -> None:
         await it.live(30, -3000)
         await it.live(200)  # the leases end, and with them the command
         assert it.exhibit.live.control.target_w is None
-        it.guard.lease(-3000, "again", 15)
+        it.guard.lease(-3000, "again")
         await it.live(2, -3000)
         # The guard dies here; the device keeps its command, and the next guard begins with a release.
         assert it.exhibit.live.control.target_w is not None

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fake_modbus import FakeModbus, Hybrid, serve
+from guard_parts import MemoryBrakes, permitted
 
 from agent.control.envelope import Envelope
 from agent.control.guard import Guard
+from agent.control.ports import Permit
 from agent.control.settings import ControlSettings
 from agent.devices.battery import Battery
 from agent.devices.device import Device
@@ -20,7 +22,7 @@ from agent.devices.settings import DeviceSettings
 from coordinator.clock import ManualClock
 from coordinator.errors import ConfigError
 
-LIVE = ControlSettings(enabled=True, commissioned=True)
+LIVE = ControlSettings(enabled=True)
 RELEASE = (Hybrid.ENABLE, (0,))
 
 
@@ -33,6 +35,7 @@ class Bench:
     guard: Guard
     clock: ManualClock
     notices: list[tuple[str, str]] = field(default_factory=list)
+    brakes: MemoryBrakes = field(default_factory=MemoryBrakes)
 
     @property
     def hybrid(self) -> Hybrid:
@@ -53,7 +56,7 @@ class Bench:
     async def follow(self, target_w: float) -> None:
         """Bring the guard to following, and forget what was written for that."""
         await self.after(0)
-        self.guard.lease(target_w, "as planned", 15)
+        self.guard.lease(target_w, "as planned")
         await self.after(0.1)
         assert self.guard.status.control == "following"
         self.fake.log.clear()
@@ -63,7 +66,12 @@ Check = Callable[[Bench], Awaitable[None]]
 
 
 def run(
-    check: Check, settings: ControlSettings = LIVE, hybrid: Hybrid | None = None, envelope: Envelope | None = None
+    check: Check,
+    settings: ControlSettings = LIVE,
+    hybrid: Hybrid | None = None,
+    envelope: Envelope | None = None,
+    permit: Permit | None = None,
+    pv_max_w: float = float("inf"),
 ) -> None:
     async def main() -> None:
         registers = hybrid or Hybrid()
@@ -78,19 +86,43 @@ def run(
                 notices.append((level, text))
 
             limits = envelope or Envelope(charge_w=3000, discharge_w=3000)
-            guard = Guard(Battery(device), limits, clock, settings, note)
+            brakes = MemoryBrakes()
+
+            async def known() -> str | None:
+                await device.read_identity()
+                return None
+
+            guard = Guard(
+                Battery(device),
+                limits,
+                clock,
+                settings,
+                note,
+                permit=permit or known,
+                brakes=brakes,
+                pv_max_w=pv_max_w,
+            )
             try:
-                await check(Bench(fake, device, guard, clock, notices))
+                await check(Bench(fake, device, guard, clock, notices, brakes))
             finally:
                 await links.close()
 
     asyncio.run(main())
 
 
+async def forbidden() -> str | None:
+    return "it is not commissioned"
+
+
+async def unreachable() -> str | None:
+    raise LinkDownError("no answer")
+
+
 @pytest.mark.parametrize(
-    "settings", [ControlSettings(), ControlSettings(enabled=True), ControlSettings(commissioned=True)]
+    ("settings", "permit"),
+    [(ControlSettings(), permitted), (LIVE, forbidden), (LIVE, unreachable), (ControlSettings(), forbidden)],
 )
-def test_s1_without_commissioning_no_write_function_ever_leaves(settings: ControlSettings) -> None:
+def test_s1_without_commissioning_no_write_function_ever_leaves(settings: ControlSettings, permit: Permit) -> None:
     async def check(bench: Bench) -> None:
         running = asyncio.create_task(bench.guard.run())
         for second in range(20):
@@ -103,7 +135,7 @@ def test_s1_without_commissioning_no_write_function_ever_leaves(settings: Contro
         assert bench.fake.writes == []
         assert bench.guard.status.control == "observe"
 
-    run(check, settings)
+    run(check, settings, permit=permit)
 
 
 def test_s6_timer_comes_before_the_first_setpoint_and_the_switch_comes_last() -> None:
@@ -257,14 +289,17 @@ def test_s12_battery_that_goes_the_wrong_way_is_released_for_good() -> None:
         assert bench.guard.status.control == "released"
         ((level, text),) = bench.notices
         assert level == "error"
-        assert "until you reset it: the battery shows -1000 W where 1000 W was commanded" in text
+        assert (
+            "until you reset it with `commonwatt stop --resume`: the battery shows -1000 W where 1000 W was commanded"
+            in text
+        )
         assert bench.written[-1] == RELEASE
         bench.fake.on_write = lambda address: bench.hybrid.obey()
         bench.fake.log.clear()
         bench.guard.lease(1000, "as planned")
         await bench.after(1)
         assert bench.written == [], "the latch holds"
-        bench.guard.reset()
+        bench.brakes.resume()
         await bench.after(1)
         await bench.after(1)
         assert bench.written[0] == RELEASE

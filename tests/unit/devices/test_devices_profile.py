@@ -147,7 +147,7 @@ def test_a_meter_profile_that_breaks_a_rule_is_refused_with_key_and_cure(
         ({"control.battery_w.release": None}, "control.battery_w.release: is missing"),
         ({"control.battery_w.when_we_vanish": None}, "control.battery_w.when_we_vanish: is missing"),
         ({"control.battery_w.confirm.effect": None}, "control.battery_w.confirm.effect: is missing"),
-        ({"control.battery_w.when_we_vanish.by": "nobody"}, "stay at our last command for ever"),
+        ({"control.battery_w.when_we_vanish.by": "nobody"}, "name the timer that ends our command"),
         ({"control.battery_w.confirm.read_back": ["set_w"]}, "leaves out the timer"),
         ({"control.battery_w.confirm.read_back": ["revert_s", "ac_w"]}, "ac_w is no writable point"),
         ({"control.battery_w.cycle.0.value": "=lease"}, "control.battery_w.cycle.0.value"),
@@ -249,3 +249,29 @@ def test_a_device_address_that_cannot_be_meant_is_refused(url: str) -> None:
 )
 def test_three_kinds_of_link_are_written_as_one_url_each(url: str, meant: str) -> None:
     assert DeviceSettings(profile="eastron_sdm630", url=url).url == meant
+
+
+@pytest.mark.parametrize(
+    ("model", "point"),
+    [
+        *((705, "Ena"), (706, "Ena"), (711, "Ena"), (702, "WMaxRtg")),
+        *((703, "ES"), (121, "VRef"), (126, "ActCrv"), (704, "PFWInjEna")),
+    ],
+)
+def test_s10_protection_and_grid_code_are_never_made_writable(tmp_path: Path, model: int, point: str) -> None:
+    """Enter-service, volt-var, trip and frequency settings, and the reactive half of 704."""
+    data = yaml.safe_load(yaml.safe_dump(HYBRID))
+    data["sunspec"]["models"]["grid_code"] = {"id": [model]}
+    data["points"]["forbidden"] = {"model": "grid_code", "point": point, "access": "rw", "memory": "volatile"}
+    path = tmp_path / f"{data['profile']}.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError, match=f"would write SunSpec model {model} {point}"):
+        load_profile(path)
+
+
+def test_s10_every_profile_that_comes_with_the_product_writes_what_its_steps_name_and_nothing_else() -> None:
+    for name in available_profiles():
+        profile = load_profile(name)
+        spec = profile.control.battery_w if profile.control else None
+        named = {step.write for part in (spec.prepare, spec.cycle, spec.release) for step in part} if spec else set()
+        assert {point for point, each in profile.points.items() if each.access == "rw"} == named, name

@@ -10,7 +10,7 @@ import yaml
 from fake_modbus import FakeModbus, Hybrid, serve
 
 from agent.devices.battery import Battery
-from agent.devices.budget import WriteBudget
+from agent.devices.budget import DayCounts, WriteBudget
 from agent.devices.device import Device
 from agent.devices.health import DeviceHealth, Said
 from agent.devices.link import LinkLimits, ModbusLink
@@ -47,7 +47,7 @@ def test_slow_blocks_are_read_now_and_then_and_ratings_once_per_connection(tmp_p
             link = ModbusLink(fake.url, clock, LinkLimits(timeout_s=5))
             device = Device("it", load_profile(path), link, clock)
             await device.poll()
-            assert asked(fake) == [13022, 5016, 5213, 13002, 5600, 33046]
+            assert asked(fake) == [13022, 5016, 5213, 13002, 5600, 33046, 4999]
             fake.units[1][5600] = 700
             clock.advance(timedelta(seconds=SLOW_S - 1))
             assert (await device.poll()).values["meter_w"] == 0
@@ -58,7 +58,7 @@ def test_slow_blocks_are_read_now_and_then_and_ratings_once_per_connection(tmp_p
             await link.close()
             clock.advance(timedelta(seconds=30))
             await device.poll()
-            assert asked(fake)[-1] == 33046, "another device may be there now"
+            assert asked(fake)[-2:] == [33046, 4999], "another device may be there now"
             await link.close()
 
     asyncio.run(main())
@@ -106,17 +106,20 @@ def test_two_devices_of_one_serial_line_must_agree_on_its_setting() -> None:
     open_device("slow", slow.model_copy(update={"baud": 9600}), links, clock)
 
 
-def test_stored_and_unknown_registers_have_a_budget_and_volatile_ones_none() -> None:
+def test_s5_stored_and_unknown_registers_have_a_budget_and_volatile_ones_none() -> None:
+    today = NOON.date()
     solaredge, hybrid = WriteBudget(load_profile("solaredge_storedge")), WriteBudget(load_profile("sunspec_hybrid"))
-    for second in range(STORED_WRITES_PER_DAY):
-        assert not solaredge.spent("ctl_default", float(second))
-        solaredge.written("ctl_default", float(second))
-        solaredge.written("ctl_command", float(second))
-        hybrid.written("set_w", float(second))
-    assert solaredge.spent("ctl_default", 100.0)
-    assert not solaredge.spent("ctl_default", 86_400.5), "a day later there is room again"
-    assert not solaredge.spent("ctl_command", 100.0), "its profile states 8000 a day"
-    assert not hybrid.spent("set_w", 100.0)
+    for _ in range(STORED_WRITES_PER_DAY):
+        assert solaredge.spent(["ctl_default"], today) is None
+        for name in ("ctl_default", "ctl_command"):
+            solaredge.reserve([name], today)
+            solaredge.written(name)
+        hybrid.written("set_w")
+    assert solaredge.spent(["ctl_command", "ctl_default"], today) == "ctl_default"
+    assert solaredge.spent(["ctl_command"], today) is None, "its profile states 8000 a day"
+    assert solaredge.spent(["ctl_default"], today - timedelta(days=1)) == "ctl_default", "a clock set back is no gift"
+    assert solaredge.spent(["ctl_default"], today + timedelta(days=1)) is None, "a day later there is room again"
+    assert hybrid.spent(["set_w"], today) is None
 
 
 def commanding(check: Any, registers: dict[int, int], profile: str = "sungrow_sh") -> None:
@@ -167,11 +170,14 @@ def test_without_what_the_owner_has_to_set_nothing_is_written() -> None:
     commanding(check, registers, "foxess_h3")
 
 
-def test_a_register_that_was_written_too_often_today_ends_control_but_never_the_release() -> None:
+def test_s5_a_register_that_was_written_too_often_today_ends_control_but_never_the_release() -> None:
     async def check(fake: FakeModbus, battery: Battery) -> None:
-        for _ in range(9000):
-            battery._budget.written("ems_command", 0.0)
+        battery._budget = WriteBudget(
+            load_profile("sungrow_sh"), DayCounts(day=NOON.date(), writes={"ems_command": 8000})
+        )
         assert "as its memory bears" in str(await battery.command(1000, 0.0, 60))
+        assert battery.spent is not None
+        assert fake.writes == [], "all of a command or nothing of it"
         assert await battery.release() is None
 
     commanding(check, dict(SH))
