@@ -7,11 +7,14 @@ from pathlib import Path
 from agent.check_brokers import try_brokers
 from agent.check_devices import look_at_devices
 from agent.config import HomeConfig, load_config
+from agent.devices.commissioning import record_path
 from agent.devices.device import Device
 from agent.findings import Finding, good, wrong
+from agent.guard_state import RESUME, FileBrakes
 from agent.planning.tariff import open_tariff
 from agent.storage.home_store import HomeStore
-from coordinator.charter import Charter, load_charter
+from coordinator.charter import Charter
+from coordinator.charter_file import load_charter
 from coordinator.clock import Clock, WallClock
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
@@ -33,7 +36,7 @@ async def check_home(path: Path) -> list[Finding]:
         return [wrong("settings", str(error))]
     clock: Clock = config.clock.clock() if config.clock else WallClock()
     findings = [good("settings", f"{path}: {config.home.name}, {config.home.timezone}")]
-    identity, charter, member = _membership(config)
+    identity, charter, member = _membership(config, clock)
     findings.append(member)
     findings.append(_storage(config, identity))
     if charter is not None:
@@ -41,17 +44,17 @@ async def check_home(path: Path) -> list[Finding]:
     on_devices, devices = await look_at_devices(config, clock)
     findings += on_devices
     if charter is not None and identity is not None and identity.id in charter.by_id:
-        findings += await try_brokers(config, charter, identity.id, clock)
+        findings += await try_brokers(config, charter, identity, clock)
     findings.append(control_plan(config, devices))
     return findings
 
 
-def _membership(config: HomeConfig) -> tuple[Identity | None, Charter | None, Finding]:
+def _membership(config: HomeConfig, clock: Clock) -> tuple[Identity | None, Charter | None, Finding]:
     subject, key_file = "membership", config.community.key_file
     identity = charter = None
     try:
         identity = Identity.load(key_file)
-        charter = load_charter(config.community.charter)
+        charter = load_charter(config.community.charter, clock.now())
     except (ConfigError, OSError) as error:
         return identity, charter, wrong(subject, _os_text(error, key_file))
     member = charter.by_id.get(identity.id)
@@ -64,7 +67,7 @@ def _membership(config: HomeConfig) -> tuple[Identity | None, Charter | None, Fi
     if mode := key_file.stat().st_mode & 0o077:
         text = f"{key_file} can be read by others (mode {mode:03o} too much): chmod 600 {key_file}"
         return identity, charter, wrong(subject, text)
-    count = len(charter.members)
+    count = len(charter.homes)
     homes = f"{count} homes" if count > 1 else "1 home: nobody to trade with yet"
     return identity, charter, good(subject, f"{member.name} of {charter.name!r} ({homes})")
 
@@ -132,17 +135,33 @@ def control_plan(config: HomeConfig, devices: list[Device]) -> Finding:
     commanded = next((device for device in devices if device.profile.control is not None), None)
     if battery is not None and not charges and len(devices) == len(config.devices):
         return wrong(subject, "[battery] is there, but no device reads one: add its device, or take [battery] out")
-    if not control.may_write:
-        switch = "commissioned" if control.enabled else "enabled"
-        return good(subject, f"observe only: control.{switch} is false")
+    if not control.enabled:
+        return good(subject, "observe only: control.enabled is false")
     if battery is None:
         return wrong(subject, "control is enabled without a battery: fill in [battery], or write enabled = false")
     if commanded is None or commanded.profile.control is None:
         return wrong(subject, "control is enabled, but no device here can be commanded: write enabled = false")
-    bound_s = min(control.reversion_s, commanded.profile.control.battery_w.lease_s)
+    brakes = FileBrakes(config.home.data_dir)
+    if (stopped := brakes.stopped()) is not None:
+        return good(subject, f"observe only: {stopped}")
+    if (given_up := brakes.given_up()) is not None:
+        return wrong(subject, f"control was given up: {given_up}; look at the battery, then {RESUME}")
+    if not record_path(config.home.data_dir, commanded.name).exists():
+        return good(subject, f"observe only: {commanded.name} is not commissioned: `commonwatt commission` does it")
     return good(
         subject,
         f"commands the battery of {commanded.name}: charging up to {battery.charge_kw:g} kW and {battery.max_pct:g} %, "
-        f"giving up to {battery.discharge_kw:g} kW and down to {battery.reserve_pct:g} %; when this program ends "
-        f"without a word, the inverter is on its own within {bound_s} s",
+        f"giving up to {battery.discharge_kw:g} kW and down to {battery.reserve_pct:g} %; {_bound(config, commanded)}",
     )
+
+
+def _bound(config: HomeConfig, device: Device) -> str:
+    """Say what happens at worst when all our programs end without a word."""
+    assert config.battery is not None
+    assert device.profile.control is not None
+    spec, most_kw = device.profile.control.battery_w, max(config.battery.charge_kw, config.battery.discharge_kw)
+    if spec.timer is None:
+        return "NOTHING ends a command when this program ends without a word, as you unlocked it"
+    bound_s = min(config.control.reversion_s, spec.lease_s)
+    at_most = f"within {bound_s} s, after {1000 * most_kw * bound_s / 3600:.0f} Wh at most"
+    return f"when this program ends without a word, the inverter is on its own {at_most}"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from agent import showing
 from agent.control.controller import Shared
-from agent.control.guard import GuardStatus
+from agent.control.ports import GuardStatus
 from agent.dashboard.publisher import StatePublisher
 from agent.dashboard.topics import Notice, Notices
 from agent.devices.reading import HomeReading

@@ -32,7 +32,7 @@ pv_kwp = 6.0
 #until = 2027-01-01T00:00:00Z
 
 [community]
-# The rules and the members, signed by every founder. Yours has one member; neighbours found a new one together.
+# The members and rules, signed by the members. Yours has one member: `commonwatt charter` founds and joins communities.
 charter = "charter.json"
 # This home's private key: who has it, is this home. Never share it.
 key_file = "key.pem"
@@ -55,7 +55,8 @@ password_file = "owner.password"
 # Instead of password_file, the password itself; then keep this file from other eyes. For example:
 #password = "a long password of your own"
 
-# One section for every neighbour in the charter: how this home is let into that home's broker. For example:
+# How this home is let into a neighbour's broker, where not by the password that both have from their keys: neighbours
+# that `commonwatt charter` brought together need nothing here. For example:
 #[[mqtt.peers]]
 #member = "home-2"
 # The password they gave you: in a file, or as `password = "..."` here.
@@ -86,7 +87,8 @@ password_file = "owner.password"
 publish = ["#"]
 subscribe = ["#"]
 
-# Each neighbour reads what is meant for it and writes nothing. Its user name is the id of its home. For example:
+# Each neighbour reads what is meant for it and writes nothing. Its user name is the id of its home. Members of a
+# charter that `commonwatt charter` made are let in without being written here. For example:
 #[[broker.users]]
 #name = "aaaaaaaaaaaaaaaa"
 #password = "a long password for this neighbour"
@@ -111,6 +113,8 @@ unit = 1
 #parameters = { meter = "other" }
 # Command a device by a profile that nobody has tested on hardware: test it yourself first.
 #unlock_control = false
+# Command a device that has no timer to end our command when this computer fails: write the whole sentence. For example:
+#unlock_no_reversion = "I know that nothing ends the last command when this computer or its link fails"
 
 [devices.meter]
 profile = "eastron_sdm630"
@@ -211,23 +215,27 @@ discharge_kw = 5.0
 # See above.
 #drawn_at = ["07:00", "19:00"]
 
-# A new home observes only: nothing is written to any device. Both switches must be true before the battery is
-# commanded; the inverter then forgets each command by itself when this program ends.
+# A new home observes only: nothing is written to any device. The battery is commanded when `enabled` is true and
+# `commonwatt commission` has checked signs and effect with you, on this very installation; the inverter then forgets
+# each command by itself when this program ends. `commonwatt stop` ends all control at once, until you resume it.
 [control]
 # Do you want the battery commanded?
 enabled = false
-# Did you check signs and effect on this very installation?
-commissioned = false
 # After how many seconds without a word the inverter is on its own again.
 #reversion_s = 60
 # How long one wish of the plan's holds, in seconds.
 #lease_s = 15.0
-# A reading older than this is not acted upon, in seconds.
+# A reading older than this is not acted upon, in seconds; from a third of it on, power only shrinks.
 #stale_after_s = 15.0
 # Changes of the setpoint below this wait for the next refresh, in W.
-#deadband_w = 30.0
+#deadband_w = 50.0
 # The least time between two setpoints, in seconds.
 #min_write_s = 5.0
+# How fast the battery's power may grow, in percent of its limit per second. It may always shrink at once.
+#ramp_pct_per_s = 10.0
+# At the start of a slot this home goes on as before for a random part of so many seconds, so that a street does not
+# change all at once; at most a fifteenth of the slot.
+#jitter_s = 60.0
 # How often the guard looks when nothing happens, in seconds.
 #tick_s = 0.5
 # After so many readings in a row that show the battery elsewhere, control is given up until you reset it.
@@ -237,6 +245,16 @@ commissioned = false
 #share = true
 # The most that this battery moves per day for neighbours, on top of what it moves for this home, in Wh. For example:
 #share_wh_per_day = 2000.0
+
+# Only where your network operator may limit the battery (in Germany by section 14a): a program on this machine tells
+# the guard the limit, docs/safety.md says how. For example:
+#[control.external]
+# It repeats the limit within this many seconds.
+#heartbeat_s = 120.0
+# The most it charges while the operator is silent, in W.
+#failsafe_charge_w = 0.0
+# The most it gives then; without it, there is no limit. For example:
+#failsafe_discharge_w = 5000.0
 
 # A simulated clock, for trying out only: it was start_at when the wall showed anchor_at, and runs speed times as fast.
 # Real homes leave it out. For example:

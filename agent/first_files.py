@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from agent.dashboard.settings import DashboardSettings, Source
 from agent.first_config import CONFIG, PAGE
-from coordinator.charter import Charter, Member, Rules, found
+from coordinator.charter import Charter, Member, Rules
+from coordinator.charter_file import found
 from coordinator.clock import WallClock, unix_ms
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64

@@ -2,27 +2,31 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from agent.charter_now import current_charter, until_changed
 from agent.config import HomeConfig
+from agent.control.guard import Guard
+from agent.control.ports import GuardPort
 from agent.devices.energy import SlotEnergy, SlotMeter
 from agent.devices.opening import LinkPool, open_device
-from agent.devices.poller import Poller
+from agent.devices.poller import Polled, Poller
 from agent.devices.reading import HomeReading
 from agent.display import Display, Level
 from agent.forecast.training import TrainingError, train
 from agent.forecast.weather import WeatherSource
+from agent.guard_link import GuardLink
+from agent.guard_setup import connection, open_guard
 from agent.household import HISTORY_DAYS, Change, TradingHome
 from agent.live_words import home_words
 from agent.memory import HomeMemory, weather_source
-from agent.peer_links import link_settings
+from agent.peer_links import broker_users, link_settings
 from agent.steering import NO_BATTERY, Aim, Steering
 from coordinator.broker_keeper import keep_serving
-from coordinator.charter import load_charter
 from coordinator.clock import Clock, WallClock
 from coordinator.errors import ConfigError
 from coordinator.household import MeterReading
@@ -49,17 +53,25 @@ class Agent:
     Args:
         config: As `load_config` returns it.
         on_notice: Also told every notice: (level, text).
+        guard: The link to the guard's process, which then alone reads and commands; without it, all that is done here.
 
     Raises:
         ConfigError: If a file it names cannot be used.
     """
 
-    def __init__(self, config: HomeConfig, on_notice: Callable[[Level, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: HomeConfig,
+        on_notice: Callable[[Level, str], None] | None = None,
+        guard: GuardLink | None = None,
+    ) -> None:
         self.config = config
+        self._guard_link = guard
+        self._guard_here: Guard | None = None
         self.name = config.home.name
         self.clock: Clock = config.clock.clock() if config.clock else WallClock()
         self.identity = Identity.load(config.community.key_file)
-        self.charter = load_charter(config.community.charter)
+        self.charter = current_charter(config, self.identity, self.clock.now())
         member = self.charter.by_id.get(self.identity.id)
         if member is None:
             raise ConfigError(
@@ -81,7 +93,7 @@ class Agent:
         self._memory = HomeMemory(config, self.charter.rules, self.clock.now())
         self.home: TradingHome = self._memory.open_home(self._changed)
         self._store = LedgerStore(config.home.data_dir / "ledger.db", self.identity.id)
-        links = link_settings(config, self.charter, self.identity.id)
+        links = link_settings(config, self.charter, self.identity.id, self.identity)
         options = LinkOptions(keepalive_s=config.mqtt.keepalive_s, retry_max_s=config.mqtt.retry_max_s)
         self._transport = Transport(links, self.clock, self._link_notice, options=options)
         self._meter = SlotMeter(self.charter.rules.slot_s)
@@ -89,6 +101,7 @@ class Agent:
             self._meter.add(last)  # what flowed while the agent was away is still counted
         self._node: Node | None = None
         self._steering: Steering | None = None
+        self._devices: Sequence[Polled] = ()
         self._poller: Poller | None = None
         self._seen_whole = False
         self._weather = weather_source(config)
@@ -97,22 +110,25 @@ class Agent:
     # Running
 
     async def run(self) -> None:
-        """Run until cancelled; leaves the battery to itself and every file closed."""
+        """Run until cancelled; leaves the battery to itself and every file closed.
+
+        Raises:
+            CharterChangedError: In a group, when another charter holds: a new agent then goes by that.
+        """
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._memory.close)
             stack.callback(self._store.close)
             broker = None
             if (own := self.config.broker) is not None:
-                broker = open_broker(own.kind, users=own.users, **own.model_dump(exclude={"users", "kind"}))
+                users = broker_users(self.config, self.charter, self.identity)
+                broker = open_broker(own.kind, users=users, **own.model_dump(exclude={"users", "kind"}))
                 await stack.enter_async_context(broker)
                 self.notice("info", f"own broker ({broker.kind}) serves on {broker.url}")
-            pool = LinkPool(self.clock)
-            stack.push_async_callback(pool.close)
-            devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
-            self._steering = Steering(self.config, devices, self.clock, self.charter, self.notice)
+            self._devices, guard = self._open_devices(stack)
+            self._steering = Steering(self.config, guard, self.clock, self.charter)
             self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
-                devices,
+                self._devices,
                 self.clock,
                 interval_s=self.config.poll.interval_s,
                 stale_after_s=self.config.poll.stale_after_s,
@@ -127,12 +143,27 @@ class Agent:
                 tasks.create_task(self._node.run(), name="trade")
                 tasks.create_task(self._learn_daily(), name="learn")
                 tasks.create_task(self._show_peers(), name="peers")
+                tasks.create_task(
+                    until_changed(self.charter, self.config, self.identity, self.clock), name="changes of the charter"
+                )
                 if self._weather is not None:
                     tasks.create_task(self._watch_weather(self._weather), name="weather")
-                if (guard := self._steering.guard) is not None:
-                    tasks.create_task(guard.run(), name="guard")
+                if self._guard_link is not None:
+                    tasks.create_task(self._guard_link.run(self.notice), name="link to the guard")
+                if self._guard_here is not None:
+                    tasks.create_task(self._guard_here.run(), name="guard")
                 if broker is not None:
                     tasks.create_task(keep_serving(broker, self.notice), name="own broker")
+
+    def _open_devices(self, stack: contextlib.AsyncExitStack) -> tuple[Sequence[Polled], GuardPort | None]:
+        """Return the home's devices and its battery's guard: those of the guard's process, or opened here."""
+        if self._guard_link is not None:
+            return self._guard_link.devices, self._guard_link.guard
+        pool = LinkPool(self.clock)
+        stack.push_async_callback(pool.close)
+        devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
+        self._guard_here = open_guard(self.config, devices, self.clock, self.identity.public_key, self.notice)
+        return devices, self._guard_here
 
     def _make_node(self) -> Node:
         return Node(
@@ -197,6 +228,8 @@ class Agent:
         for energy in self._meter.add(reading):
             self._slot_done(energy)
             self._memory.save_reading(reading)
+        if self._guard_here is not None:
+            self._guard_here.see(connection(reading, self._devices))
         self._steer(reading)
         slot = Slot.at(reading.at, self.charter.rules.slot_s)
         status = self._steering.status if self._steering else NO_BATTERY

@@ -63,7 +63,7 @@ def trades(me: str, charter: Charter, contracts: Iterable[Contract]) -> list[Tra
         Trade.model_validate(
             {
                 "contract_id": c.id,
-                "partner": charter.by_id[c.seller if c.buyer == me else c.buyer].name,
+                "partner": charter.ever[c.seller if c.buyer == me else c.buyer].name,
                 "energy_wh": c.energy_wh if c.buyer == me else -c.energy_wh,
                 "price_per_kwh": from_micro(c.price_micro),
                 "status": _STATUS.get(c.status, "void"),
@@ -230,6 +230,6 @@ def peers(home: str, at: datetime, me: str, charter: Charter, presence: Presence
                 online=member.id == me or presence.is_online(member.id),
                 last_seen_at=presence.last_heard_at(member.id),
             )
-            for member in charter.members
+            for member in charter.homes
         ],
     )

@@ -1,20 +1,20 @@
 """Steers the battery through the running slot: what the plan and the contracts want, given to the guard as leases."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from agent.config import HomeConfig
+from agent.control.clock_watch import ClockWatch
 from agent.control.controller import NOTHING_SHARED, Follow, Release, Shared, decide, time_left_s
-from agent.control.envelope import Envelope
-from agent.control.guard import Guard, GuardStatus
 from agent.control.headroom import ANYTHING, Room, Storage, room
-from agent.control.ports import NoticeSink
+from agent.control.ports import GuardPort, GuardStatus
+from agent.control.priorities import Party
 from agent.control.sharing import Sharing, Situation
 from agent.control.smoothing import SHARE_OF_SLOT, NetLoad
-from agent.devices.battery import Battery
-from agent.devices.device import Device
 from agent.devices.reading import HomeReading
+from agent.guard_setup import owner_envelope
 from coordinator.balancing import Numbers
 from coordinator.charter import Charter, Rules
 from coordinator.clock import Clock
@@ -25,19 +25,9 @@ TELL_WALL_S = 0.05
 everybody's signature, and a fast demo of many homes would do little else."""
 LIFE_TELLS = 4
 """On a fast clock a deviation holds as long as it takes to tell so many."""
+JITTER_PART = 15
+"""At the start of a slot homes change one after the other within this part of it at most."""
 NO_BATTERY = GuardStatus(control="observe", target_w=None, reason="no battery to command")
-
-
-def owner_envelope(config: HomeConfig) -> Envelope | None:
-    battery = config.battery
-    if battery is None:
-        return None
-    return Envelope(
-        charge_w=1000 * battery.charge_kw,
-        discharge_w=1000 * battery.discharge_kw,
-        reserve_pct=battery.reserve_pct,
-        max_pct=battery.max_pct,
-    )
 
 
 def owner_storage(config: HomeConfig) -> Storage | None:
@@ -92,7 +82,7 @@ class _Seen:
 
 
 class Steering:
-    """The battery of one home; a home without one, or without a device that can be commanded, has nothing to steer.
+    """The battery of one home; a home without a guard has nothing to steer.
 
     Attributes:
         sharing: The home's side of shared balancing, also without a battery.
@@ -100,15 +90,14 @@ class Steering:
         shared: What it comes to now; None where it takes no part.
 
     Args:
+        guard: The battery's guard, here or in its own process.
         charter: The community's rules and members.
     """
 
-    def __init__(
-        self, config: HomeConfig, devices: Sequence[Device], clock: Clock, charter: Charter, on_notice: NoticeSink
-    ) -> None:
+    def __init__(self, config: HomeConfig, guard: GuardPort | None, clock: Clock, charter: Charter) -> None:
         rules = charter.rules
-        self.guard: Guard | None = None
-        self.sharing = owner_sharing(config, rules, clock.speed, len(charter.members))
+        self.guard = guard
+        self.sharing = owner_sharing(config, rules, clock.speed, len(charter.homes))
         self.takes_part = rules.balances_together and config.control.share
         self.shared: Shared | None = NOTHING_SHARED if self.takes_part else None
         self._zone = config.home.zone
@@ -118,9 +107,12 @@ class Steering:
         self._net_load = NetLoad(time_constant_s=SHARE_OF_SLOT * rules.slot_s)
         self._grid = NetLoad(time_constant_s=SHARE_OF_SLOT * rules.slot_s)
         self._last_target_w: float | None = None
-        controllable = [device for device in devices if device.profile.control is not None]
-        if self._envelope is not None and controllable:
-            self.guard = Guard(Battery(controllable[0]), self._envelope, clock, config.control, on_notice)
+        self._clock = clock
+        # A simulated clock is meant to jump: it waits for all homes, and then runs at another pace.
+        self._clock_watch = ClockWatch() if config.clock is None else None
+        self._adrift_until: datetime | None = None
+        self._jitter_s = min(config.control.jitter_s, rules.slot_s / JITTER_PART)
+        self._name = config.home.name
 
     @property
     def status(self) -> GuardStatus:
@@ -161,17 +153,37 @@ class Steering:
                 net_load_w=None if seen is None else seen.smooth_net_load_w,
                 shared=shared,
             )
-            self._perform(self.guard, decision)
+            self._perform(self.guard, self._adrift(now, slot) or self._on_edge(decision, now, slot), aim)
         if not self.takes_part:
             return None
         self.shared = shared
         return news
 
-    def _perform(self, guard: Guard, decision: Follow | Release) -> None:
+    def _adrift(self, now: datetime, slot: Slot) -> Release | None:
+        """Return a release while the wall clock has just jumped: its slot may be another one than everybody's."""
+        if self._clock_watch is not None and self._clock_watch.jumped(now, self._clock.monotonic()):
+            self._adrift_until = slot.end_at
+        if self._adrift_until is None or now >= self._adrift_until:
+            self._adrift_until = None
+            return None
+        return Release(reason="the clock jumped: control begins anew with the next slot")
+
+    def _on_edge(self, decision: Follow | Release, now: datetime, slot: Slot) -> Follow | Release:
+        """Return what to do near the slot's start: each home goes on as before for a time of its own.
+
+        A whole street that changes at the stroke of the quarter hour would be a blow to its transformer.
+        """
+        share = zlib.crc32(f"{self._name} {slot.key}".encode()) / 2**32
+        left_s = share * self._jitter_s - (now - slot.start_at).total_seconds()
+        if left_s <= 0 or self._last_target_w is None or isinstance(decision, Release):
+            return decision
+        return Follow(target_w=self._last_target_w, reason=f"as before for {left_s:.0f} s more: homes change in turn")
+
+    def _perform(self, guard: GuardPort, decision: Follow | Release, aim: Aim) -> None:
         match decision:
             case Follow(target_w=target_w, reason=reason):
                 self._last_target_w = target_w
-                guard.lease(target_w, reason)
+                guard.lease(target_w, reason, party=Party.CONTRACT if aim.traded_wh else Party.PRICE)
             case Release(reason=reason):
                 self._last_target_w = None
                 guard.release(reason)

@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from agent.cli.logs import log_to_stderr
 from agent.config import HomeConfig, load_config
 from agent.findings import Finding
 from coordinator.errors import CommonwattError, ConfigError
+
+if TYPE_CHECKING:
+    from agent.devices.device import Device
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +81,17 @@ def _show(findings: Sequence[Finding], config: Path) -> None:
 
 def run(config: ConfigFile = Path("home.toml")) -> None:
     """Run this home: read its devices, plan, trade, control when commissioned. Recovers by itself from what it can."""
+    from agent.guard_setup import commanded
+
     log_to_stderr()
     settings = load_config(config)
-    for line in first_lines(settings, config):
+    devices = _opened(settings)
+    for line in first_lines(settings, config, devices):
         log.info(line)
+    guarded = commanded(settings, devices) is not None
 
     async def until_stopped() -> None:
-        from agent.runtime import Agent
-
-        task = asyncio.ensure_future(Agent(settings).run())
+        task = asyncio.ensure_future(_run_home(settings, config, guarded))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
@@ -97,25 +102,60 @@ def run(config: ConfigFile = Path("home.toml")) -> None:
     try:
         asyncio.run(until_stopped())
     except* CommonwattError as errors:
-        first: BaseException = errors
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise ConfigError(str(first)) from None
+        raise ConfigError(str(_first(errors))) from None
 
 
-def first_lines(settings: HomeConfig, config: Path) -> list[str]:
-    """Return what an owner should know first: what is read, what is controlled or why not, where the page is.
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _run_home(settings: HomeConfig, config: Path, guarded: bool) -> None:
+    """Run the agent; a new one whenever another charter holds: all that an agent must not forget is on the disk."""
+    from agent.charter_now import CharterChangedError
+
+    while True:
+        try:
+            await _run_agent(settings, config, guarded)
+        except* CharterChangedError as changed:
+            log.info("%s: %s; starting anew by it", settings.home.name, _first(changed))
+
+
+async def _run_agent(settings: HomeConfig, config: Path, guarded: bool) -> None:
+    """Run the agent; where something may be commanded, beside the guard's process."""
+    from agent.guard_keeper import keep_guard
+    from agent.guard_link import GuardLink
+    from agent.runtime import Agent
+    from coordinator.clock import WallClock
+
+    link = GuardLink(settings, WallClock()) if guarded else None
+    agent = Agent(settings, guard=link)
+    async with asyncio.TaskGroup() as tasks:
+        if link is not None:
+            tasks.create_task(keep_guard(config, link, agent.notice), name="guard's process")
+        await agent.run()
+
+
+def _opened(settings: HomeConfig) -> "list[Device]":
+    """Return the home's devices; nothing is connected.
 
     Raises:
         ConfigError: If a device's profile cannot be used.
     """
-    from agent.checks import control_plan
     from agent.devices.opening import LinkPool, open_device
     from coordinator.clock import WallClock
 
-    clock, name = WallClock(), settings.home.name
+    clock = WallClock()
     pool = LinkPool(clock)
-    devices = [open_device(each, device, pool, clock) for each, device in settings.devices.items()]
+    return [open_device(each, device, pool, clock) for each, device in settings.devices.items()]
+
+
+def first_lines(settings: HomeConfig, config: Path, devices: "list[Device]") -> list[str]:
+    """Return what an owner should know first: what is read, what is controlled or why not, where the page is."""
+    from agent.checks import control_plan
+
+    name = settings.home.name
     read = ", ".join(f"{device.name} ({device.where})" for device in devices)
     return [
         f"{name}: reading {read} every {settings.poll.interval_s:g} s",

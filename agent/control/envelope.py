@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from agent.control.priorities import Band
+
 HYSTERESIS_PCT = 3.0
 """How far the charge must come back from a limit before that direction opens again (safety case, S3)."""
 
@@ -57,10 +59,10 @@ class Envelope:
             discharge=soc_pct > self.reserve_pct + (0 if before.discharge else HYSTERESIS_PCT),
         )
 
+    def band(self, gate: Gate) -> Band:
+        """Return the powers that are allowed."""
+        return Band(-self.charge_w if gate.charge else 0.0, self.discharge_w if gate.discharge else 0.0)
+
     def clamp(self, target_w: float, gate: Gate) -> float:
         """Return the power nearest to `target_w` (+ discharges) that is allowed; a target that is no number is 0."""
-        if not math.isfinite(target_w):
-            return 0.0
-        most_w = self.discharge_w if gate.discharge else 0.0
-        least_w = -self.charge_w if gate.charge else 0.0
-        return min(max(target_w, least_w), most_w)
+        return self.band(gate).nearest(target_w) if math.isfinite(target_w) else 0.0

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import Literal, assert_never
+import math
+from collections.abc import Callable
+from typing import assert_never
 
 from agent.control.effect import Tolerance
 from agent.control.envelope import Envelope, Gate
-from agent.control.ports import BatteryPort, NoticeSink
+from agent.control.grid import Connection, GridWatch
+from agent.control.ports import BatteryPort, Brakes, GuardStatus, NoticeSink, Permit
+from agent.control.priorities import Party
 from agent.control.settings import ControlSettings
 from agent.control.supervisor import Command, Keep, Lease, LetGo, Supervisor, Traits
 from agent.control.telling import SetpointNews
@@ -16,26 +19,25 @@ from coordinator.errors import CommonwattError
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardStatus:
-    """What the guard does now. `target_w` is the battery power in force, + discharges; None unless following."""
-
-    control: Literal["observe", "following", "released"]
-    target_w: float | None
-    reason: str
+PERMIT_RETRY_S = 5.0
+"""How often a device that may not be written to is asked again."""
 
 
 class Guard:
     """Commands one battery by leases, and releases it on every doubt.
 
-    Not commissioned, it only looks: no write function code ever leaves. The device's own timer bounds what happens
-    when this process dies.
+    Without a permit for the device that answers it only looks: no write function code ever leaves. The device's own
+    timer bounds what happens when this process dies.
 
     Args:
         battery: The battery; nobody else may command it.
         envelope: The owner's limits.
         on_notice: Gets what the owner must know: control given up, or in doubt.
+        permit: Asked at the start and after each new connection.
+        brakes: What must outlive this process.
+        grid: Watches the grid connection.
+        pv_max_w: The most that the sun behind the same inverter can give.
+        alive: Called each time the guard has looked; a watchdog that hears nothing ends this process.
     """
 
     def __init__(
@@ -45,6 +47,12 @@ class Guard:
         clock: Clock,
         settings: ControlSettings,
         on_notice: NoticeSink,
+        *,
+        permit: Permit,
+        brakes: Brakes,
+        grid: GridWatch | None = None,
+        pv_max_w: float = math.inf,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._battery = battery
         self._clock = clock
@@ -56,8 +64,16 @@ class Guard:
             refresh_s=min(battery.refresh_s, self._reversion_s / 3),
             includes_pv=battery.includes_pv,
             tolerance=Tolerance(after_s=battery.effect_after_s, abs_w=battery.effect_abs_w, rel=battery.effect_rel),
+            pv_max_w=pv_max_w,
         )
-        self._mind = Supervisor(settings, envelope, traits)
+        self._permit = permit
+        self._brakes = brakes
+        self._alive = alive
+        self._mind = Supervisor(settings, envelope, traits, grid)
+        self._mind.latched = brakes.given_up()
+        self._forbidden = "the battery has not answered yet" if settings.enabled else "control is switched off"
+        self._permitted: int | None = None
+        self._ask_at_s = -math.inf
         self._news = SetpointNews()
         self._prepared: int | None = None
         self._wake = asyncio.Event()
@@ -68,9 +84,8 @@ class Guard:
     @property
     def status(self) -> GuardStatus:
         """What the battery does for us now, and why."""
-        if not self._settings.may_write:
-            why = "control is not commissioned" if self._settings.enabled else "control is switched off"
-            return GuardStatus(control="observe", target_w=None, reason=why)
+        if self._permitted is None:
+            return GuardStatus(control="observe", target_w=None, reason=self._forbidden)
         following = self._mind.target_w is not None
         return GuardStatus(
             control="following" if following else "released",
@@ -83,13 +98,18 @@ class Guard:
         """Which directions the battery's charge leaves open."""
         return self._mind.gate
 
-    def lease(self, target_w: float, reason: str, valid_for_s: float | None = None) -> None:
-        """Ask for a battery power, + discharges, until the lease ends (default: the settings' `lease_s`).
+    @property
+    def stopped(self) -> bool:
+        """Whether a person stopped control and the battery is known to be on its own."""
+        return self._brakes.stopped() is not None and (self._permitted is None or self._mind.released)
+
+    def lease(self, target_w: float, reason: str, *, until_s: float = math.inf, party: Party = Party.PRICE) -> None:
+        """Ask for a battery power, + discharges, until the lease ends: at `until_s`, or after the settings' `lease_s`.
 
         Without another lease the battery is released then.
         """
-        lasts_s = self._settings.lease_s if valid_for_s is None else min(valid_for_s, self._settings.lease_s)
-        self._mind.grant(Lease(target_w=target_w, reason=reason, until_s=self._clock.monotonic() + lasts_s))
+        until_s = min(until_s, self._clock.monotonic() + self._settings.lease_s)
+        self._mind.grant(Lease(target_w=target_w, reason=reason, until_s=until_s, party=party))
         self._wake.set()
 
     def release(self, reason: str) -> None:
@@ -97,9 +117,17 @@ class Guard:
         self._mind.withdraw(reason)
         self._wake.set()
 
-    def reset(self) -> None:
-        """Allow control again after it was given up; a person has looked."""
-        self._mind.reset()
+    def limit(self, charge_w: float | None, discharge_w: float | None) -> bool:
+        """Take the network operator's limit; return whether the owner lets anybody say so."""
+        self._wake.set()
+        return self._mind.external.told(self._clock.monotonic(), charge_w, discharge_w)
+
+    def see(self, connection: Connection) -> None:
+        """Take what is seen at the grid connection."""
+        self._mind.grid.see(connection)
+
+    def look(self) -> None:
+        """Look at once, for example because a person stopped control."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -111,19 +139,22 @@ class Guard:
                 await self._nap()
         finally:
             if not self._mind.released:
-                await self._let_go("the agent stops")
+                await self._let_go("the guard stops")
+            self._battery.close()
 
     async def stop(self) -> None:
         """End `run`, and release the battery."""
         self._stopping = True
-        self._mind.withdraw("the agent stops")
+        self._mind.withdraw("the guard stops")
         self._wake.set()
-        await self._let_go("the agent stops")
+        await self._let_go("the guard stops")
 
     async def step(self) -> None:
         """Look once, and write what is due."""
-        if not self._settings.may_write:
+        self._alive()
+        if not await self._may_write():
             return
+        self._heed_brakes()
         sample = self._battery.latest
         missed = self._mind.observe(sample) if sample is not None else None
         if missed is not None:
@@ -138,6 +169,48 @@ class Guard:
                 pass
             case _:
                 assert_never(action)
+
+    async def _may_write(self) -> bool:
+        """Return whether the device behind the present connection may be written to."""
+        if not self._settings.enabled:
+            return False
+        generation = self._battery.generation
+        if generation and generation == self._permitted:
+            return True
+        now_s = self._clock.monotonic()
+        if self._permitted is None and now_s < self._ask_at_s:
+            return False
+        self._ask_at_s = now_s + PERMIT_RETRY_S
+        try:
+            forbidden = await self._permit()
+        except CommonwattError as error:
+            if self._permitted is None:
+                self._ask_at_s = -math.inf  # it only has to answer
+            else:
+                self._in_doubt(f"the battery cannot be commanded: {error}")
+            return False
+        if forbidden is not None:
+            self._forbid(forbidden)
+            return False
+        self._permitted = self._battery.generation
+        return True
+
+    def _forbid(self, why: str) -> None:
+        """Write nothing more: whatever was written went to another device."""
+        if why != self._forbidden:
+            self._on_notice("warning", f"{self._battery.name}: nothing is written to it: {why}")
+        self._forbidden, self._permitted = why, None
+        self._mind.reset()
+
+    def _heed_brakes(self) -> None:
+        """Take over what a person said meanwhile."""
+        stopped, given_up = self._brakes.stopped(), self._brakes.given_up()
+        if stopped is not None and self._mind.stopped is None:
+            self._on_notice("warning", f"{self._battery.name}: {stopped}")
+        self._mind.stopped = stopped
+        if self._mind.latched is not None and given_up is None:
+            self._on_notice("info", f"{self._battery.name}: control may begin again")
+            self._mind.reset()
 
     async def _nap(self) -> None:
         # Not wait_for: before Python 3.12 that loses a cancellation which comes together with the wake-up.
@@ -155,17 +228,20 @@ class Guard:
                 if self._prepared != self._battery.generation:
                     refused = await self._battery.prepare(self._reversion_s)
                     if refused is not None:
-                        self._mind.latch(refused)
                         self._give_up(refused)
                         return
                     self._prepared = self._battery.generation
+                if self._brakes.stopped() is not None:  # a person's stop does not wait for the next look
+                    return
                 self._mind.touched()
-                refused = await self._battery.command(command.battery_w, command.pv_w, self._reversion_s)
+                refused = await self._battery.command(
+                    command.battery_w, command.pv_w, self._reversion_s, command.until_s
+                )
             except CommonwattError as error:
                 self._in_doubt(f"the battery cannot be commanded: {error}")
                 return
         if refused is not None:
-            if self._mind.refused(refused) is not None:
+            if self._mind.refused(refused) is not None or self._battery.spent is not None:
                 self._give_up(refused)
             return
         now_s = self._clock.monotonic()
@@ -175,7 +251,7 @@ class Guard:
         self._clear_doubt()
 
     async def _let_go(self, reason: str) -> None:
-        if not self._settings.may_write:
+        if self._permitted is None:
             return
         async with self._busy:
             try:
@@ -192,14 +268,18 @@ class Guard:
         self._clear_doubt()
 
     def _give_up(self, why: str) -> None:
-        self._on_notice("error", f"{self._battery.name}: control was given up until you reset it: {why}")
+        self._mind.latch(why)
+        self._brakes.give_up(why)
+        text = f"control was given up until you reset it with `commonwatt stop --resume`: {why}"
+        self._on_notice("error", f"{self._battery.name}: {text}")
 
     def _in_doubt(self, why: str) -> None:
         self._mind.lost()
         self._prepared = None
         if self._trouble is None:
-            how_long = f"its own timer releases it within {self._reversion_s} s"
-            self._on_notice("warning", f"{self._battery.name}: {why}; {how_long}")
+            end = f"its own timer releases it within {self._reversion_s} s"
+            end = end if self._battery.reverts else "nothing ends its last command: look at the device itself"
+            self._on_notice("warning", f"{self._battery.name}: {why}; {end}")
         self._trouble = why
 
     def _clear_doubt(self) -> None:

@@ -1,7 +1,11 @@
 """What control needs of the home, without knowing any device. `agent.devices` fits these."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from agent.control.envelope import Gate
+from agent.control.priorities import Party
 
 NoticeSink = Callable[[Literal["info", "warning", "error"], str], None]
 """Takes a notice for the owner: its level and its text."""
@@ -23,12 +27,17 @@ class Reading(Protocol):
 
 
 class Sample(Protocol):
-    """What the controlled device said in one poll: `battery_w`, `soc_pct`, `pv_w`, by name."""
+    """What the controlled device said in one poll, by name.
+
+    `battery_w`, `soc_pct` and `pv_w`; `charge_max_w` and `discharge_max_w` where the battery's management says them.
+    """
 
     @property
     def monotonic_s(self) -> float: ...
     @property
     def values(self) -> Mapping[str, float | None]: ...
+    @property
+    def doubtful(self) -> Mapping[str, str]: ...
 
 
 class BatteryPort(Protocol):
@@ -55,6 +64,16 @@ class BatteryPort(Protocol):
     @property
     def reversion_max_s(self) -> int: ...
     @property
+    def reverts(self) -> bool:
+        """Whether the device ends our command by itself when we vanish."""
+        ...
+
+    @property
+    def spent(self) -> str | None:
+        """Which register may not be written any more today, in words; None while all may."""
+        ...
+
+    @property
     def refresh_s(self) -> int: ...
     @property
     def effect_after_s(self) -> float: ...
@@ -63,5 +82,54 @@ class BatteryPort(Protocol):
     @property
     def effect_rel(self) -> float: ...
     async def prepare(self, reversion_s: int) -> str | None: ...
-    async def command(self, battery_w: float, pv_w: float, reversion_s: int) -> str | None: ...
+    async def command(self, battery_w: float, pv_w: float, reversion_s: int, not_after_s: float) -> str | None: ...
     async def release(self) -> str | None: ...
+    def close(self) -> None:
+        """Keep what must outlive this process."""
+        ...
+
+
+Permit = Callable[[], Awaitable[str | None]]
+"""Looks whether the device that answers now may be written to; returns why not, or None when it may. Raises
+`CommonwattError` when the device cannot be asked."""
+
+
+class Brakes(Protocol):
+    """What must outlive the guard: a person's stop, and that control was given up."""
+
+    def stopped(self) -> str | None:
+        """Return why a person stopped control, or None."""
+        ...
+
+    def given_up(self) -> str | None:
+        """Return why control was given up until a person resets it, or None."""
+        ...
+
+    def give_up(self, why: str) -> None:
+        """Keep that control was given up."""
+        ...
+
+
+class GuardPort(Protocol):
+    """The guard as the agent knows it, in this process or in its own."""
+
+    @property
+    def status(self) -> "GuardStatus": ...
+    @property
+    def gate(self) -> Gate: ...
+    def lease(self, target_w: float, reason: str, *, party: Party = Party.PRICE) -> None:
+        """Ask for a battery power, + discharges, until the lease ends by itself."""
+        ...
+
+    def release(self, reason: str) -> None:
+        """Leave the battery to its own self-consumption."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardStatus:
+    """What the guard does now. `target_w` is the battery power in force, + discharges; None unless following."""
+
+    control: Literal["observe", "following", "released"]
+    target_w: float | None
+    reason: str

@@ -5,36 +5,55 @@ from dataclasses import dataclass
 
 from agent.control.effect import EffectCheck, Tolerance
 from agent.control.envelope import Envelope, Gate
+from agent.control.external import ExternalLimit
+from agent.control.grid import GridWatch
 from agent.control.ports import Sample
+from agent.control.priorities import WORDS, Band, Party, decide
 from agent.control.settings import ControlSettings
+
+HOLD_SHARE = 1 / 3
+"""From this share of the age at which a reading is stale, the battery's power only shrinks (safety case, S8)."""
+LEAST_STEP_S = 1.0
+"""The ramp's first step is as large as one of so many seconds, where setpoints may follow each other faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A wish of the agent's, which ends by itself."""
+    """A wish of the agent's, which ends by itself; `party` is who has it, a contract or the price."""
 
     target_w: float
     reason: str
     until_s: float
+    party: Party = Party.PRICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What the guard must know of the device: timers and how its effect shows."""
+    """What the guard must know of the device: timers and how its effect shows.
+
+    Attributes:
+        pv_max_w: More sun than this is a misread: a setpoint that includes it would move the battery by as much.
+    """
 
     reversion_s: int
     refresh_s: float
     includes_pv: bool
     tolerance: Tolerance
+    pv_max_w: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Write a setpoint now: `battery_w` + discharges, `pv_w` flows behind the same inverter."""
+    """Write a setpoint now: `battery_w` + discharges, `pv_w` flows behind the same inverter.
+
+    Attributes:
+        until_s: When wish and reading it follows from have grown old: what was not written by then must not be.
+    """
 
     battery_w: float
     pv_w: float
     reason: str
+    until_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +74,27 @@ Action = Command | LetGo | Keep
 class Supervisor:
     """The guard's mind for one battery.
 
+    Args:
+        grid: Watches the grid connection; without it, nothing of it is known.
+
     Attributes:
         gate: Which directions the battery's charge leaves open.
         latched: Why control was given up until a person resets it; None while it was not.
+        stopped: Why a person stopped control; None while nobody did.
+        external: The network operator's limit.
         target_w: Battery power in force, None while released.
         reason: Why the battery does what it does, in words.
         released: Whether the device is known to be on its own.
     """
 
-    def __init__(self, settings: ControlSettings, envelope: Envelope, traits: Traits) -> None:
+    def __init__(
+        self, settings: ControlSettings, envelope: Envelope, traits: Traits, grid: GridWatch | None = None
+    ) -> None:
         self.gate = Gate()
         self.latched: str | None = None
+        self.stopped: str | None = None
+        self.external = ExternalLimit(settings.external)
+        self.grid = grid or GridWatch()
         self.target_w: float | None = None
         self.reason = "the agent has just started"
         self.released = False
@@ -122,11 +151,15 @@ class Supervisor:
         if why_not is not None or self._lease is None or self._sample is None:
             self.reason, self.target_w = why_not or self._withdrawn, None
             return Keep() if self.released else LetGo(reason=self.reason)
-        _, soc_pct, pv_w = self._known(self._sample)
+        battery_w, soc_pct, pv_w = self._known(self._sample)
         self.gate = self._envelope.gate(soc_pct, self.gate)
-        wanted_w = self._envelope.clamp(self._lease.target_w, self.gate)
-        self.reason = self._lease.reason
-        command = Command(battery_w=wanted_w, pv_w=pv_w or 0.0, reason=self._lease.reason)
+        wish_w = self._envelope.clamp(self._lease.target_w, self.gate)
+        wish_w = self._ramped(now_s, self._faded(now_s, wish_w, self._sample), battery_w or 0.0)
+        decided = decide(self._bands(now_s, self._sample) | {self._lease.party: Band(wish_w, wish_w)})
+        held = "" if decided.held_by is None else f", held back by {WORDS[decided.held_by]}"
+        self.reason = self._lease.reason + held
+        until_s = min(self._lease.until_s, self._sample.monotonic_s + self._settings.stale_after_s)
+        command = Command(battery_w=decided.power_w, pv_w=pv_w or 0.0, reason=self.reason, until_s=until_s)
         return command if self._due(now_s, command) else Keep()
 
     def commanded(self, now_s: float, command: Command) -> None:
@@ -156,12 +189,50 @@ class Supervisor:
         self.latched = why
         return why
 
+    def _bands(self, now_s: float, sample: Sample) -> dict[Party, Band]:
+        """Return what everybody but the plan says. All of them allow the battery to rest."""
+        charge_w, discharge_w = sample.values.get("charge_max_w"), sample.values.get("discharge_max_w")
+        bands = {
+            Party.BATTERY: Band(
+                -math.inf if charge_w is None else -max(charge_w, 0.0),
+                math.inf if discharge_w is None else max(discharge_w, 0.0),
+            ),
+            Party.GRID: self.grid.band(now_s),
+            Party.OWNER: self._envelope.band(self.gate),
+        }
+        external = self.external.band(now_s)
+        return bands if external is None else bands | {Party.EXTERNAL: external}
+
+    def _faded(self, now_s: float, wish_w: float, sample: Sample) -> float:
+        """Return the wish as far as the reading is fresh enough for it: first it may not grow, then it shrinks."""
+        stale_s = self._settings.stale_after_s
+        hold_s, age_s = HOLD_SHARE * stale_s, now_s - sample.monotonic_s
+        if age_s <= hold_s or self.target_w is None:
+            return wish_w
+        most_w = abs(self.target_w) if self.target_w * wish_w > 0 else 0.0
+        left = (stale_s - age_s) / (stale_s - hold_s)
+        return math.copysign(min(abs(wish_w) * left, most_w), wish_w)
+
+    def _ramped(self, now_s: float, wish_w: float, battery_w: float) -> float:
+        """Return the wish as far as the battery may get by now: it grows slowly, and shrinks at once."""
+        at_s, last_w = (-math.inf, battery_w) if self._last is None else (self._last[0], self._last[1].battery_w)
+        # However long ago the last step was, the next one is no larger than that between two setpoints.
+        passed_s = min(now_s - at_s, max(self._settings.min_write_s, LEAST_STEP_S))
+        rating_w = max(self._envelope.charge_w, self._envelope.discharge_w)
+        step_w = self._settings.ramp_pct_per_s / 100 * rating_w * passed_s
+        return min(max(wish_w, min(last_w, 0.0) - step_w), max(last_w, 0.0) + step_w)
+
     def _known(self, sample: Sample) -> tuple[float | None, float | None, float | None]:
-        values = sample.values
-        pv_w = values.get("pv_w") if self._traits.includes_pv else 0.0
-        return values.get("battery_w"), values.get("soc_pct"), pv_w
+        def sure(name: str) -> float | None:
+            return None if name in sample.doubtful else sample.values.get(name)
+
+        pv_w = sure("pv_w") if self._traits.includes_pv else 0.0
+        plausible = pv_w is not None and pv_w <= self._traits.pv_max_w
+        return sure("battery_w"), sure("soc_pct"), pv_w if plausible else None
 
     def _why_not(self, now_s: float) -> str | None:
+        if self.stopped is not None:
+            return self.stopped
         if self.latched is not None:
             return f"control was given up: {self.latched}"
         if not self._begun:
@@ -177,7 +248,7 @@ class Supervisor:
             return "no fresh reading of the battery"
         if None in self._known(self._sample):
             return "the battery's power, charge or sun is unknown"
-        return None
+        return self.grid.trouble(now_s)
 
     def _due(self, now_s: float, command: Command) -> bool:
         if self._last is None:

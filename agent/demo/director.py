@@ -120,7 +120,8 @@ class Demo:
         """Start the agents, wait until all homes are there, then let the time go."""
         assert self.picture is not None
         await self._start_parts(settled, ("agent",))
-        parts = len(PARTS) * len(settled.homes) if self.options.processes else len(settled.homes)
+        # Every part is a process there, and so is the guard that each agent starts.
+        parts = (len(PARTS) + 1) * len(settled.homes) if self.options.processes else len(settled.homes)
         give_up_s = self._wall.monotonic() + START_PATIENCE_S + START_PATIENCE_PART_S * parts
         while True:
             progress = self._look(settled, feeds, 0)

@@ -26,6 +26,8 @@ from agent.simulator.settings import ClockSettings, HomeSettings, SimulatorSetti
 POLL_S = 0.25
 """At 360 times real time a poll each quarter second sees every 90 simulated seconds."""
 COUNTER_STALE_S = 2.0
+CONTROL_STALE_S = 6.0
+"""The battery's power fades from a third of this on: a busy machine polls less often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +111,14 @@ def home_config(
         tariff=neighbour.tariff,
         poll=PollSection(interval_s=POLL_S, stale_after_s=COUNTER_STALE_S),
         battery=battery,
-        # The simulated inverter was commissioned by the one who wrote it.
+        # Times of control are the wall's: where a day passes in minutes, the ramp of a street is no matter.
         control=ControlSettings(
             enabled=battery is not None,
-            commissioned=battery is not None,
             reversion_s=10,
             lease_s=3.0,
-            stale_after_s=COUNTER_STALE_S,
+            stale_after_s=CONTROL_STALE_S,
             min_write_s=0.2,
+            ramp_pct_per_s=10 * max(1.0, options.speed),
             tick_s=0.2,
         ),
         clock=clock,

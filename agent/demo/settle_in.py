@@ -16,10 +16,12 @@ from agent.dashboard.settings import DashboardSettings, Source
 from agent.demo.home_files import HomeFiles, end_of, home_config, simulator_settings
 from agent.demo.neighbours import Street
 from agent.demo.options import DemoOptions
+from agent.guard_simulated import commission_simulated
 from agent.simulator.settings import ClockSettings, GateSettings
 from agent.storage.home_store import HomeStore
 from coordinator.broker_settings import BrokerSettings, home_users
-from coordinator.charter import Charter, Member, Rules, found
+from coordinator.charter import Charter, Member, Rules
+from coordinator.charter_file import found
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
 from coordinator.toml_file import toml_text
@@ -134,7 +136,9 @@ def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Sett
     for neighbour, file, identity in zip(street.homes, files, identities, strict=True):
         (file.folder / "data").mkdir(parents=True)
         identity.save(file.folder / "key.pem")
-        write_private(file.config, home_config(options, street, neighbour, file, files, owners, readers, clock))
+        config = home_config(options, street, neighbour, file, files, owners, readers, clock)
+        write_private(file.config, config)
+        commission_simulated(config, file.folder / "data", identity, neighbour.name, anchor_at)
         write_private(file.simulator, simulator_settings(neighbour, file, clock))
         peers = {peer.id: readers[file.id, peer.id] for peer in files if peer is not file}
         users = home_users(charter.community_id, file.id, owners[file.id], peers)

@@ -13,12 +13,14 @@ import pytest
 import agent.simulator.home
 from agent.config import load_config
 from agent.first_files import write_first_files
+from agent.guard_simulated import commission_simulated
 from agent.runtime import Agent
 from agent.simulator.frames import Frame
 from agent.simulator.home import SimulatedHome
 from agent.simulator.settings import BatterySettings, GeneratorSettings, HomeSettings
 from coordinator.broker import BrokerUser, EmbeddedBroker
 from coordinator.clock import ScaledClock
+from coordinator.identity import Identity
 
 NOON = datetime(2024, 6, 12, 10, tzinfo=UTC)
 WRITES = (5, 6, 15, 16, 22, 23)
@@ -81,6 +83,13 @@ def first_home(folder: Path, own_broker: bool = False) -> Files:
     if not own_broker:
         files.without_own_broker()
     return files
+
+
+def commission(files: Files) -> None:
+    """Write the record of the home's simulated inverter."""
+    config = load_config(files.config)
+    identity = Identity.load(config.community.key_file)
+    commission_simulated(config, config.home.data_dir, identity, "home-1", datetime.now(UTC))
 
 
 def devices(files: Files, meter_unit: int = 1, at: datetime = NOON, soc_pct: float = 50.0) -> SimulatedHome:

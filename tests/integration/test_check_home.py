@@ -8,14 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from running_home import NOON, Files, broker, devices, first_home, free_ports
+from running_home import NOON, Files, broker, commission, devices, first_home, free_ports
 
 from agent.checks import Finding, check_home
 from agent.devices.profile import profiles_folder
 from agent.first_files import write_first_files
+from agent.guard_state import FileBrakes
 from agent.storage.home_store import HomeStore
 from coordinator.broker import BrokerUser, EmbeddedBroker
-from coordinator.charter import Charter, Member, Rules, found, load_charter
+from coordinator.charter import Charter, Member, Rules
+from coordinator.charter_file import found, load_charter
 from coordinator.identity import Identity, encode_base64
 
 DEVICES_AWAY = {"inverter", "meter", "home"}
@@ -39,7 +41,7 @@ def wrong(files: Files, *expected: str) -> str:
 
 def neighbours(files: Files, count: int = 1, port: int = 1883) -> list[Identity]:
     """Found a new charter with other homes in it; return their keys."""
-    me, old = Identity.load(files.folder / "key.pem"), load_charter(files.folder / "charter.json")
+    me, old = Identity.load(files.folder / "key.pem"), load_charter(files.folder / "charter.json", NOON)
     others = [Identity.generate() for _ in range(count)]
     added = [
         Member(id=o.id, name=f"home-{n}", public_key=encode_base64(o.public_key), broker=f"mqtt://127.0.0.1:{port}")
@@ -215,7 +217,10 @@ def test_neighbours_missing_away_or_refusing_are_found_each_by_name(files: Files
     peer(files)
     said = f"mqtt://127.0.0.1:{port}: connection refused (nothing listens there): ask home-2 whether it runs"
     assert wrong(files, "home-2's broker").startswith(said)
-    me, community = Identity.load(files.folder / "key.pem").id, load_charter(files.folder / "charter.json").community_id
+    me, community = (
+        Identity.load(files.folder / "key.pem").id,
+        load_charter(files.folder / "charter.json", NOON).community_id,
+    )
     right = (f"cw/1/{community}/{other.id}/pub", f"cw/1/{community}/{other.id}/to/{me}")
 
     def at_home_2(password: str, subscribe: tuple[str, ...]) -> Finding:
@@ -234,8 +239,17 @@ def test_neighbours_missing_away_or_refusing_are_found_each_by_name(files: Files
 
 
 def test_control_without_anything_to_control_is_found(files: Files) -> None:
-    files.edit(("enabled = false", "enabled = true"), ("commissioned = false", "commissioned = true"))
-    assert check(files)["control"].text.endswith("the inverter is on its own within 60 s")
+    files.edit(("enabled = false", "enabled = true"))
+    commission(files)
+    bound = "the inverter is on its own within 60 s, after 83 Wh at most"
+    assert check(files)["control"].text.endswith(bound), "5 kW for a minute"
+    brakes = FileBrakes(files.folder / "data")
+    brakes.stop("its owner")
+    assert check(files)["control"].text.startswith("observe only: control was stopped by its owner")
+    brakes.resume()
+    brakes.give_up("the battery shows 0 W where 500 W was commanded")
+    assert wrong(files, "control").startswith("control was given up: the battery shows 0 W")
+    brakes.resume()
     text = files.config.read_text()
     begin, end = text.index("[battery]"), text.index("# A new home observes")
     files.config.write_text(text[:begin] + text[end:])

@@ -10,7 +10,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from running_home import WRITES, Files, broker, count_requests, devices, first_home, running, until
+from running_home import WRITES, Files, broker, commission, count_requests, devices, first_home, running, until
 
 import agent.runtime
 from agent.checks import Finding, check_home
@@ -214,14 +214,14 @@ def test_own_broker_that_ends_is_started_again(tmp_path: Path, monkeypatch: pyte
     run(scenario)
 
 
-@pytest.mark.parametrize(
-    ("enabled", "commissioned"), [("false", "false"), ("true", "false"), ("false", "true"), ("true", "true")]
-)
-def test_nothing_is_ever_written_to_a_device_before_control_is_enabled_and_commissioned(
-    files: Files, monkeypatch: pytest.MonkeyPatch, enabled: str, commissioned: str
+@pytest.mark.parametrize(("enabled", "commissioned"), [(False, False), (True, False), (False, True), (True, True)])
+def test_s1_nothing_is_ever_written_to_a_device_before_control_is_enabled_and_commissioned(
+    files: Files, monkeypatch: pytest.MonkeyPatch, enabled: bool, commissioned: bool
 ) -> None:
     codes = count_requests(monkeypatch)
-    files.edit(("enabled = false", f"enabled = {enabled}"), ("commissioned = false", f"commissioned = {commissioned}"))
+    files.edit(("enabled = false", f"enabled = {str(enabled).lower()}"))
+    if commissioned:
+        commission(files)
 
     async def scenario() -> str:
         plant = devices(files)
@@ -236,9 +236,9 @@ def test_nothing_is_ever_written_to_a_device_before_control_is_enabled_and_commi
         return found["control"].text
 
     text = asyncio.run(scenario())
-    allowed = enabled == commissioned == "true"
+    allowed = enabled and commissioned
     assert bool(set(codes) & set(WRITES)) is allowed
-    assert text.startswith("commands the battery of inverter" if allowed else "observe only: control.")
+    assert text.startswith("commands the battery of inverter" if allowed else "observe only: ")
 
 
 def test_the_log_has_no_line_per_poll_and_one_for_many_setpoints_of_one_reason(
@@ -248,10 +248,12 @@ def test_the_log_has_no_line_per_poll_and_one_for_many_setpoints_of_one_reason(
     caplog.set_level(logging.INFO)
     files.edit(
         ("enabled = false", "enabled = true"),
-        ("commissioned = false", "commissioned = true"),
         ("#min_write_s = 5.0", "min_write_s = 0.1"),
-        ("#deadband_w = 30.0", "deadband_w = 0.0"),
+        ("#deadband_w = 50.0", "deadband_w = 0.0"),
+        ("#ramp_pct_per_s = 10.0", "ramp_pct_per_s = 1000.0"),
+        ("#jitter_s = 60.0", "jitter_s = 0.0"),
     )
+    commission(files)
     # Just before a slot begins: the battery is commanded only in a slot whose start was seen.
     anchor = datetime.now(UTC)
     clock = f'[clock]\nstart_at = 2024-06-12T10:14:58Z\nanchor_at = "{anchor.isoformat()}"\nspeed = 1.0\n'

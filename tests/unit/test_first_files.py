@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,8 @@ from agent.dashboard.settings import DashboardSettings
 from agent.first_files import write_first_files
 from agent.planning.tariff import Period
 from agent.simulator.settings import default_settings
-from coordinator.charter import Rules, load_charter
+from coordinator.charter import Rules
+from coordinator.charter_file import load_charter
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
 from coordinator.toml_file import read_toml
@@ -71,12 +73,12 @@ def without(lines: list[str], what: str, before: int) -> list[str]:
 
 def test_what_init_writes_loads_unchanged_and_is_this_home(config: Path) -> None:
     home = load_config(config)
-    identity, charter = Identity.load(home.community.key_file), load_charter(home.community.charter)
+    identity = Identity.load(home.community.key_file)
+    charter = load_charter(home.community.charter, datetime.now(UTC))
     assert home.home.name == charter.by_id[identity.id].name == "home-1"
     assert charter.rules == Rules()
     assert (charter.currency, [member.id for member in charter.members]) == ("EUR", [identity.id])
     assert not home.control.enabled
-    assert not home.control.commissioned
     assert home.home.data_dir == config.parent.resolve() / "data"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from agent.config import HomeConfig
 from agent.control.envelope import Gate
-from agent.control.guard import GuardStatus
+from agent.control.ports import GuardStatus
+from agent.control.priorities import Party
 from agent.devices.reading import HomeReading
 from agent.steering import Aim, Steering, owner_sharing
 from coordinator.balancing import Numbers
@@ -50,7 +51,7 @@ class FakeGuard:
     def status(self) -> Any:
         return GuardStatus(control=self.control, target_w=None, reason="")  # type: ignore[arg-type]
 
-    def lease(self, target_w: float, reason: str) -> None:
+    def lease(self, target_w: float, reason: str, *, party: Party = Party.PRICE) -> None:
         self.leases.append(target_w)
         self.reasons.append(reason)
 
@@ -63,10 +64,9 @@ def config(**sections: Any) -> HomeConfig:
 
 
 def steering(guard: Any = None, rules: Rules = RULES, **sections: Any) -> Steering:
-    charter: Any = SimpleNamespace(rules=rules, members=range(HOMES))
-    made = Steering(config(**sections), (), ManualClock(SLOT.start_at), charter, lambda level, text: None)
-    made.guard = guard
-    return made
+    charter: Any = SimpleNamespace(rules=rules, homes=range(HOMES))
+    sections = {**sections, "control": {"jitter_s": 0, **sections.get("control", {})}}
+    return Steering(config(**sections), guard, ManualClock(SLOT.start_at), charter)
 
 
 def steer(made: Steering, second: float, reading: HomeReading = READING, *others: Numbers) -> Numbers | None:
@@ -140,3 +140,50 @@ def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(
     sharing = owner_sharing(config(battery=BATTERY, control={"share_wh_per_day": 300}), RULES, speed, homes)
     assert (sharing.interval_s, sharing.life_s) == pytest.approx((interval_s, life_s))
     assert (sharing.range_w, sharing.wear_limit_wh) == (6000, 300)
+
+
+def test_s4_homes_change_one_after_the_other_at_the_start_of_a_slot() -> None:
+    """Each goes on as before for a part of the minute that is its own, and another one in each slot."""
+    changed_at = []
+    for number in range(12):
+        guard = FakeGuard()
+        made = steering(guard, home={"name": f"home-{number}"}, battery=BATTERY, control={"jitter_s": 60})
+        before = SLOT.shifted(-1)
+        early = Aim(net_wh=100.0, traded_wh=0.0, battery_w=600.0)
+        now = before.end_at - timedelta(seconds=1)
+        made.steer(replace(READING, at=now), now=now, slot=before, aim=early, so_far=(99.9, 0.0))
+        held_w = guard.leases[-1]
+        later = Aim(net_wh=-300.0, traded_wh=-300.0, battery_w=2000.0)
+        for second in range(0, 62):
+            now = SLOT.start_at + timedelta(seconds=second)
+            made.steer(replace(READING, at=now), now=now, slot=SLOT, aim=later, so_far=(0.0, 0.0))
+            if guard.leases[-1] != held_w:
+                changed_at.append(second)
+                break
+            assert "as before" in guard.reasons[-1]
+    assert len(changed_at) == 12
+    assert len(set(changed_at)) >= 8, "hardly two at once"
+    assert max(changed_at) <= 60
+
+
+def test_s9_after_a_jump_of_the_clock_the_battery_is_on_its_own_until_the_next_slot() -> None:
+    guard, clock = FakeGuard(), ManualClock(SLOT.start_at)
+    charter: Any = SimpleNamespace(rules=RULES, homes=range(HOMES))
+    made = Steering(config(battery=BATTERY, control={"jitter_s": 0}), guard, clock, charter)
+
+    def look(slot: Slot, shown: datetime) -> None:
+        made.steer(replace(READING, at=shown), now=shown, slot=slot, aim=AIM, so_far=(0.0, 0.0))
+
+    look(SLOT, SLOT.start_at)
+    assert guard.leases
+    clock.advance(timedelta(seconds=2))  # and the wall clock says that an hour has passed
+    later = Slot.at(SLOT.start_at + timedelta(hours=1, seconds=2), RULES.slot_s)
+    look(later, SLOT.start_at + timedelta(hours=1, seconds=2))
+    assert "the clock jumped" in guard.reasons[-1]
+    count = len(guard.leases)
+    clock.advance(timedelta(seconds=600))
+    look(later, SLOT.start_at + timedelta(hours=1, seconds=602))
+    assert len(guard.leases) == count
+    clock.advance(timedelta(seconds=300))
+    look(later.shifted(1), SLOT.start_at + timedelta(hours=1, seconds=902))
+    assert len(guard.leases) == count + 1

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -14,13 +14,14 @@ from agent.control.supervisor import Command, Keep, Lease, LetGo, Supervisor, Tr
 TOLERANCE = Tolerance(after_s=10, abs_w=200, rel=0.3)
 ENVELOPE = Envelope(charge_w=3000, discharge_w=2000, reserve_pct=20, max_pct=95)
 TRAITS = Traits(reversion_s=60, refresh_s=20, includes_pv=True, tolerance=TOLERANCE)
-SETTINGS = ControlSettings(enabled=True, commissioned=True)
+SETTINGS = ControlSettings(enabled=True)
 
 
 @dataclass(frozen=True)
 class Seen:
     monotonic_s: float
     values: Mapping[str, float | None]
+    doubtful: Mapping[str, str] = field(default_factory=dict)
 
 
 def seen(at_s: float, battery_w: float | None = 0.0, soc_pct: float | None = 50.0, pv_w: float | None = 0.0) -> Seen:

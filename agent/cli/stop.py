@@ -1,0 +1,64 @@
+"""`commonwatt stop`: the owner's hand on the battery. Works without any network, and holds until taken back."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.config import HomeConfig, load_config
+
+PATIENCE_S = 2.0
+
+
+def stop(
+    config: Annotated[Path, typer.Option(help="The home's TOML file.")] = Path("home.toml"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Let control begin again, also after it was given up.")
+    ] = False,
+) -> None:
+    """Leave the battery to its inverter now, and keep it so over restarts until `stop --resume`."""
+    from agent.guard_state import FileBrakes
+
+    settings = load_config(config)
+    brakes, timer_s = FileBrakes(settings.home.data_dir), settings.control.reversion_s
+    if resume:
+        brakes.resume()
+        typer.echo("Control may begin again; it begins with a release, on fresh readings.")
+        return
+    brakes.stop("its owner")
+    match asyncio.run(_released(settings)):
+        case None:
+            typer.echo("Stopped, and nothing commands the battery: no guard runs.")
+            typer.echo(f"A last command ends by the inverter's own timer, within {timer_s} s.")
+        case True:
+            typer.echo("Stopped: the battery is on its own.")
+        case False:
+            typer.echo("Stopped for later, but the guard has not released the battery yet.", err=True)
+            typer.echo(f"The inverter's own timer does within {timer_s} s; or switch it off there.", err=True)
+            raise typer.Exit(1)
+    typer.echo("`commonwatt stop --resume` lets control begin again.")
+
+
+async def _released(settings: HomeConfig) -> bool | None:
+    """Make the guard look; return whether it says that the battery is on its own, None when there is no guard."""
+    from agent.guard_messages import MAX_REPORT_BYTES, LookRequest, StatusReport, encode, read_report
+    from agent.guard_server import socket_path
+
+    try:
+        path = str(socket_path(settings.home.data_dir))
+        reader, writer = await asyncio.open_unix_connection(path, limit=MAX_REPORT_BYTES)
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            writer.write(encode(LookRequest()))
+            while line := await reader.readline():
+                report = read_report(line)
+                if isinstance(report, StatusReport) and report.stopped:
+                    return True
+    except TimeoutError:
+        pass
+    finally:
+        writer.transport.abort()
+    return False

@@ -1,0 +1,122 @@
+"""From the owner's settings to the guard of the home's battery: the same in the guard's process and in the demo's."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from agent.config import HomeConfig
+from agent.control.envelope import Envelope
+from agent.control.grid import Connection, GridWatch
+from agent.control.guard import Guard
+from agent.control.ports import NoticeSink, Permit
+from agent.devices.battery import Battery
+from agent.devices.commissioning import AgreedEnvelope, CommissioningError, profile_id, read_record, record_path
+from agent.devices.device import Device
+from agent.devices.poller import Polled
+from agent.devices.reading import HomeReading
+from agent.guard_state import FileBrakes, open_budget
+from coordinator.clock import Clock
+
+RETURN_S = 600.0
+"""When the grid comes back, each home waits for a random part of this (safety case, S10)."""
+
+PV_SURPLUS, PV_NOISE_W = 1.3, 200.0
+"""Panels give at most this many times their rating, at the edge of a cloud; and an inverter's zero is not exact."""
+
+
+def owner_envelope(config: HomeConfig) -> Envelope | None:
+    """Return the owner's limits; None without a battery."""
+    battery = config.battery
+    if battery is None:
+        return None
+    return Envelope(
+        charge_w=1000 * battery.charge_kw,
+        discharge_w=1000 * battery.discharge_kw,
+        reserve_pct=battery.reserve_pct,
+        max_pct=battery.max_pct,
+    )
+
+
+def commanded(config: HomeConfig, devices: Iterable[Device]) -> Device | None:
+    """Return the device whose battery may be commanded as soon as it is commissioned, if the owner wants that."""
+    if config.battery is None or not config.control.enabled:
+        return None
+    return next((device for device in devices if device.profile.control is not None), None)
+
+
+def open_guard(
+    config: HomeConfig,
+    devices: Sequence[Device],
+    clock: Clock,
+    public_key: bytes,
+    on_notice: NoticeSink,
+    alive: Callable[[], None] = lambda: None,
+) -> Guard | None:
+    """Return the guard of the home's battery; None where nothing may be commanded.
+
+    Args:
+        public_key: The home's own, by which the commissioning record must be signed.
+
+    Raises:
+        ConfigError: If what must outlive the guard cannot be read.
+    """
+    device, envelope = commanded(config, devices), owner_envelope(config)
+    if device is None or envelope is None:
+        return None
+    brakes = FileBrakes(config.home.data_dir)
+    budget = open_budget(config.home.data_dir, device.name, device.profile, brakes)
+    without_timer = config.devices[device.name].unlock_no_reversion is not None
+    connection_kw = config.home.connection_kw
+    return Guard(
+        Battery(device, budget, without_timer=without_timer),
+        envelope,
+        clock,
+        config.control,
+        on_notice,
+        permit=permit(config, device, envelope, public_key),
+        brakes=brakes,
+        grid=GridWatch(
+            limit_w=float("inf") if connection_kw is None else 1000 * connection_kw,
+            fresh_s=config.poll.stale_after_s,
+            return_after_s=random.uniform(0, RETURN_S),
+        ),
+        pv_max_w=float("inf") if config.home.pv_kwp is None else PV_SURPLUS * 1000 * config.home.pv_kwp + PV_NOISE_W,
+        alive=alive,
+    )
+
+
+def permit(config: HomeConfig, device: Device, envelope: Envelope, public_key: bytes) -> Permit:
+    """Return what looks whether the device that answers now is the one that was commissioned, with these limits."""
+    path = record_path(config.home.data_dir, device.name)
+
+    async def look() -> str | None:
+        identity = await device.read_identity()
+        try:
+            record = read_record(path, public_key, profile_id(device.profile), identity.device_id(device.where))
+        except CommissioningError as error:
+            return str(error)
+        if not _within(envelope, record.envelope):
+            agreed = record.envelope
+            return (
+                f"[battery] allows more than was agreed when it was commissioned (charging {agreed.charge_w} W up to "
+                f"{agreed.max_pct:g} %, giving {agreed.discharge_w} W down to {agreed.reserve_pct:g} %): write that, "
+                "or run `commonwatt commission` again"
+            )
+        return None
+
+    return look
+
+
+def _within(envelope: Envelope, agreed: AgreedEnvelope) -> bool:
+    power = envelope.charge_w <= agreed.charge_w and envelope.discharge_w <= agreed.discharge_w
+    return power and envelope.reserve_pct >= agreed.reserve_pct and envelope.max_pct <= agreed.max_pct
+
+
+def connection(reading: HomeReading, devices: Iterable[Polled]) -> Connection:
+    """Return what the home's devices say about the grid connection."""
+    known = reading.quality == "valid" and reading.load_w is not None and reading.pv_w is not None
+    hz = (device.latest.values.get("frequency_hz") for device in devices if device.latest is not None)
+    return Connection(
+        monotonic_s=reading.monotonic_s,
+        net_load_w=(reading.load_w or 0.0) - (reading.pv_w or 0.0) if known else None,
+        frequency_hz=next((value for value in hz if value is not None), None),
+    )
