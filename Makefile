@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench simulate simulate-mutants kill-ledger lint clean
+.PHONY: demo test bench simulate simulate-mutants kill-ledger kill-test safety fuzz fuzz-envelopes lint clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/commonwatt demo $(ARGS)
@@ -34,6 +34,24 @@ simulate-mutants: $(VENV)/.dev
 N := 500
 kill-ledger: $(VENV)/.dev
 	$(BIN)/python tests/simulation/kill_ledger.py $(N)
+
+# Guard and agent are killed and frozen at N random moments; a quarter of an hour on two cores.
+kill-test: N := 200
+kill-test: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/kill_test.py --moments $(N) $(ARGS)
+
+# The safety case with the last results, into docs/safety.md.
+safety: $(VENV)/.dev
+	$(BIN)/python tests/safety_table.py $(ARGS)
+
+# Broken answers through the whole reading path; about ten minutes. Fewer, or another seed: make fuzz ARGS="20000 --seed 7"
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/fuzz_frames.py $(ARGS)
+
+# Made-up and broken messages into the verifier: N of them.
+fuzz-envelopes: N := 1000000
+fuzz-envelopes: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/fuzz_envelopes.py $(N) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from coordinator.broker_settings import BrokerSettings
 from coordinator.charter import Charter
 from coordinator.clock import Clock
 from coordinator.errors import ConfigError
+from coordinator.identity import Identity
 from coordinator.links import LinkNotice, LinkOptions, LinkSettings, LinkState
 from coordinator.mosquitto import find_mosquitto
 from coordinator.transport import Transport
@@ -21,11 +22,12 @@ DENIAL_S = 0.3
 """A broker says within this what we may not read, or says nothing."""
 
 
-async def try_brokers(config: HomeConfig, charter: Charter, me: str, clock: Clock) -> list[Finding]:
+async def try_brokers(config: HomeConfig, charter: Charter, identity: Identity, clock: Clock) -> list[Finding]:
     """Log in everywhere at the same time."""
     findings: list[Finding] = []
+    me = identity.id
     try:
-        own, *others = link_settings(config, charter, me)
+        own, *others = link_settings(config, charter, me, identity)
     except ConfigError as error:
         findings.append(wrong("neighbours", str(error)))
         alone = config.model_copy(update={"mqtt": config.mqtt.model_copy(update={"peers": ()})})
@@ -35,7 +37,7 @@ async def try_brokers(config: HomeConfig, charter: Charter, me: str, clock: Cloc
 
 
 def _without_others(charter: Charter, me: str) -> Charter:
-    return charter.model_copy(update={"members": (charter.by_id[me],)})
+    return charter.lived(charter.by_id.keys() - {me})
 
 
 async def _try(settings: LinkSettings, clock: Clock) -> tuple[LinkState, list[str]]:

@@ -69,7 +69,12 @@ def home_users(community: str, home: str, owner_password: str, peers: Mapping[st
         peers: Password by id of the peer; the id is the user name.
     """
     owner = BrokerUser(name="owner", password=SecretStr(owner_password), publish=("#",), subscribe=("#",))
-    readers = (
+    return (owner, *readers(community, home, peers))
+
+
+def readers(community: str, home: str, peers: Mapping[str, str]) -> tuple[BrokerUser, ...]:
+    """Return the peers among the users of a home's own broker. Args as `home_users`."""
+    return tuple(
         BrokerUser(
             name=peer,
             password=SecretStr(password),
@@ -77,4 +82,3 @@ def home_users(community: str, home: str, owner_password: str, peers: Mapping[st
         )
         for peer, password in peers.items()
     )
-    return (owner, *readers)

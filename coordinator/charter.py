@@ -1,26 +1,31 @@
-"""The community's rules and members: a file that every founder signed. There is no admin key.
+"""The community's rules and members: documents that members sign. There is no admin key.
 
-The community's id is the hash of the founding charter, so a changed file is another community. Changes by a quorum of
-the members' signatures are a later chapter; what is here never accepts a charter that one founder did not sign.
+A founding is signed by every founder; the community's id is its hash and never changes. A later charter names the one
+it follows; who must sign it is in charter_votes.py, which of several counts in charter_history.py.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from coordinator.errors import ConfigError
-from coordinator.identity import Identity, decode_base64, encode_base64, home_id, verify
+from coordinator.charter_names import skeleton
+from coordinator.identity import decode_base64, home_id, is_sound_key
+from coordinator.messages import CommunityId, UnixMs
 
 PriceRule = Literal["midpoint", "marginal", "sdr"]
 DEFAULT_RULE: PriceRule = "midpoint"
 DisplayName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w .-]{0,23}$")]
+CharterHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""All 256 bits: who writes a proposal could find two texts with one shorter hash."""
+
+WAITING_S = 7 * 86400
+"""What a charter that says nothing means; part of the format, never changed."""
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -32,7 +37,7 @@ _SCALED = (
 """What is in proportion to the slot's length."""
 
 
-class Rules(_Document):
+class Rules(Document):
     """How the members trade. Powers are W, energies Wh, times seconds of slot time.
 
     They count back from the slot's start, those of the residual round on from its end.
@@ -111,13 +116,25 @@ class Rules(_Document):
         return cls.model_validate({"slot_s": slot_s, "horizon_slots": horizon_slots, **times, **changes})
 
 
-class Member(_Document):
-    """One home, by pseudonym. `broker` is where the others read its messages, without credentials."""
+class Member(Document):
+    """One home, by pseudonym.
+
+    Attributes:
+        broker: Where the others read its messages.
+        recovery_key: Kept away from the machine; it can suspend this member and vote for it, and nothing else.
+        meter: What stands for its metering point, so that one meter is one member.
+        power_limit_w: The connection it says it has, for people: what binds a trade is the limit in the rules.
+        exchange_key: X25519: makes a secret with each neighbour, from which broker passwords follow.
+    """
 
     id: str
     name: DisplayName
     public_key: str
-    broker: str
+    broker: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+    recovery_key: str | None = None
+    meter: CharterHash | None = None
+    power_limit_w: Annotated[int, Field(ge=1)] | None = None
+    exchange_key: str | None = None
 
     @model_validator(mode="after")
     def _id_is_the_keys_hash(self) -> Self:
@@ -126,83 +143,134 @@ class Member(_Document):
             raise ValueError(f"member {self.name!r}: id is not the hash of its public key")
         return self
 
+    @model_validator(mode="after")
+    def _keys_are_sound(self) -> Self:
+        if not all(is_sound_key(key) for key in self.signing_keys):
+            raise ValueError(f"member {self.name!r}: a key that no home can have: signatures would fit anything")
+        if self.exchange_key is not None and len(decode_base64(self.exchange_key)) != 32:
+            raise ValueError(f"member {self.name!r}: exchange_key has not 32 bytes")
+        return self
 
-class Charter(_Document):
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The public key and, where there is one, the recovery key."""
+        texts = (self.public_key,) if self.recovery_key is None else (self.public_key, self.recovery_key)
+        return tuple(decode_base64(text) for text in texts)
+
+
+class Follows(Document):
+    """Which charter this one replaces, and from when on."""
+
+    community: CommunityId
+    epoch: Annotated[int, Field(ge=1, le=2**31)]
+    prev: CharterHash
+    effective_ms: UnixMs
+
+
+class Charter(Document):
+    """Rules and members. Without `follows` it is a founding.
+
+    As `History.in_force` returns it, it also knows who left or was suspended (they are no members any more) and who was
+    a member before (their old messages can still be read).
+    """
+
     version: Literal[1] = 1
     name: DisplayName
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     founded_ms: int
     rules: Rules
     members: tuple[Member, ...] = Field(min_length=1, max_length=64)
+    waiting_s: Annotated[int, Field(ge=0, le=90 * 86400)] | None = None
+    """From the votes to the change; None is `WAITING_S`."""
+    follows: Follows | None = None
+
+    _gone: frozenset[str] = PrivateAttr(frozenset())
+    _earlier: tuple["Charter", ...] = PrivateAttr(())
+    _left: tuple["Charter", ...] = PrivateAttr(())
 
     @model_validator(mode="after")
     def _members_are_distinct(self) -> Self:
-        for what in ("id", "name"):  # two keys with one id would need a broken hash
-            values = [getattr(member, what) for member in self.members]
-            if len(set(values)) != len(values):
-                raise ValueError(f"two members share one {what}")
+        for what in ("id", "name", "meter"):  # two keys with one id would need a broken hash
+            _refuse_twins((getattr(member, what) for member in self.members), f"two members share one {what}")
+        _refuse_twins((key for member in self.members for key in member.signing_keys), "one key stands twice")
+        _refuse_twins((skeleton(member.name) for member in self.members), "two members' names look alike")
         if [m.id for m in self.members] != sorted(m.id for m in self.members):
             raise ValueError("members must be sorted by id")
         return self
 
     @cached_property
     def canonical(self) -> bytes:
-        """The bytes that the founders sign."""
-        return b"commonwatt charter 1\n" + self.model_dump_json().encode()
+        """The bytes that founders sign and hashes cover. What is not given is left out."""
+        return b"commonwatt charter 1\n" + self.model_dump_json(exclude_none=True).encode()
+
+    @cached_property
+    def hash(self) -> str:
+        return hashlib.blake2b(self.canonical, digest_size=32).hexdigest()
 
     @cached_property
     def community_id(self) -> str:
+        if self.follows is not None:
+            return self.follows.community
         return hashlib.blake2b(self.canonical, digest_size=8).hexdigest()
 
     @cached_property
+    def terms(self) -> str:
+        """What messages say to name this charter: the community's id, after a change a part of the charter's hash."""
+        return self.community_id if self.follows is None else self.hash[:16]
+
+    @property
+    def epoch(self) -> int:
+        """0 for the founding; every later charter of a community has a higher one than the charter it follows."""
+        return 0 if self.follows is None else self.follows.epoch
+
+    @property
+    def effective_ms(self) -> int:
+        return self.founded_ms if self.follows is None else self.follows.effective_ms
+
+    @property
+    def change_wait_s(self) -> int:
+        """Between the votes for a change and the change."""
+        return WAITING_S if self.waiting_s is None else self.waiting_s
+
+    @cached_property
+    def homes(self) -> tuple[Member, ...]:
+        """The members but for those who left or were suspended."""
+        return tuple(member for member in self.members if member.id not in self._gone)
+
+    @cached_property
     def public_keys(self) -> dict[str, bytes]:
-        return {member.id: decode_base64(member.public_key) for member in self.members}
+        """Of those who may speak."""
+        return {member.id: decode_base64(member.public_key) for member in self.homes}
 
     @cached_property
     def by_id(self) -> dict[str, Member]:
-        return {member.id: member for member in self.members}
+        return {member.id: member for member in self.homes}
+
+    @cached_property
+    def ever(self) -> dict[str, Member]:
+        """Everybody who is or was a member, as last written; also of communities this home left."""
+        return {member.id: member for charter in (*self._left, *self._earlier, self) for member in charter.members}
+
+    @cached_property
+    def earlier_terms(self) -> frozenset[str]:
+        return frozenset(charter.terms for charter in self._earlier)
+
+    def lived(
+        self, gone: Iterable[str], earlier: tuple["Charter", ...] = (), left: tuple["Charter", ...] = ()
+    ) -> "Charter":
+        """Return this charter as it is lived.
+
+        Args:
+            gone: Ids of those who left or were suspended.
+            earlier: The charters before it, from the founding on.
+            left: Charters of communities that this home was in before.
+        """
+        made = Charter.model_validate({name: getattr(self, name) for name in type(self).model_fields})
+        made._gone, made._earlier, made._left = frozenset(gone), earlier, left
+        return made
 
 
-class _CharterFile(_Document):
-    charter: Charter
-    signatures: dict[str, str]
-
-
-def found(charter: Charter, founders: Mapping[str, Identity]) -> str:
-    """Return the text of the charter file with every founder's signature.
-
-    Raises:
-        KeyError: If a member's key is not among `founders`.
-    """
-    signatures = {member.id: encode_base64(founders[member.id].sign(charter.canonical)) for member in charter.members}
-    return _CharterFile(charter=charter, signatures=signatures).model_dump_json(indent=2) + "\n"
-
-
-def load_charter(path: Path) -> Charter:
-    """Read a charter and check every founder's signature.
-
-    Raises:
-        ConfigError: If the file cannot be read, breaks a rule, or lacks a valid signature of one member.
-    """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the charter {path}: {error.strerror}; copy it from any neighbour") from None
-    try:
-        file = _CharterFile.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}; copy the charter again from a neighbour") from None
-    charter = file.charter
-    for member in charter.members:
-        try:
-            signature = decode_base64(file.signatures.get(member.id, ""))
-        except ValueError:
-            signature = b""
-        if not verify(charter.public_keys[member.id], signature, charter.canonical):
-            raise ConfigError(
-                f"{path}: the signature of {member.name!r} is missing or does not fit: "
-                "this is not the charter the members founded; copy it again from a neighbour"
-            )
-    return charter
+def _refuse_twins(values: Iterable[object], words: str) -> None:
+    given = [value for value in values if value is not None]
+    if len(set(given)) != len(given):
+        raise ValueError(words)

@@ -6,7 +6,7 @@ two meanings into one signature. Checks run from cheap to dear: size, member, ra
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +19,8 @@ from coordinator.identity import Identity, decode_base64, encode_base64, verify
 from coordinator.messages import ADAPTER, EVERYBODY, AnyMessage, Message
 
 MAX_BYTES = 16 * 1024
+NEW_BUSINESS = frozenset({"presence", "ready", "bid", "price_request", "prices", "offer", "residual", "deviation"})
+"""What is said by the rules in force only; statements on what was agreed before hold under any later charter."""
 MAX_AHEAD_MS = 120_000
 """A message may be dated this far in our future: two homes whose clocks differ by less still understand each other."""
 
@@ -65,6 +67,12 @@ def message_id(wire: bytes) -> str:
     return digest(wire.partition(b"\n")[0])
 
 
+def heading(wire: bytes) -> tuple[str, str, str] | None:
+    """Return kind, sender and receiver as a wire message claims them, unchecked."""
+    head = _HEAD.match(wire)
+    return None if head is None else (head[1].decode(), head[3].decode(), head[4].decode("ascii", "replace"))
+
+
 def encode(message: AnyMessage, identity: Identity) -> Verified[Any]:
     """Sign a message of our own.
 
@@ -101,6 +109,7 @@ class Verifier:
 
     def __init__(self, charter: Charter, me: str, allow: Callable[[str, datetime], bool] | None = None) -> None:
         self._charter = charter
+        self._ever = {home: decode_base64(member.public_key) for home, member in charter.ever.items()}
         self._me = me
         self._allow = allow
 
@@ -111,7 +120,7 @@ class Verifier:
             RemoteProtocolError: For everything that is wrong with it, and nothing else ever.
         """
         line, sender = self._cheap_checks(wire, now)
-        message = self._signed(wire, line, sender)
+        message = self._signed(wire, line, sender, self._charter.public_keys)
         now_ms = unix_ms(now)
         if message.expires_ms <= now_ms:
             raise RemoteProtocolError(sender, f"{message.kind} has expired")
@@ -120,16 +129,16 @@ class Verifier:
         return Verified(message, wire, _TOKEN)
 
     def reopen(self, wire: bytes) -> Verified[Any]:
-        """Verify a message from our own ledger again: no expiry and no rate limit.
+        """Verify a message from our own ledger again: no expiry and no rate limit, and former members count.
 
         Raises:
-            RemoteProtocolError: If it is not a message of a member.
+            RemoteProtocolError: If it is not a message of somebody who is or was a member.
         """
         line, _, _ = wire.partition(b"\n")
         head = _HEAD.match(line)
         if head is None:
             raise RemoteProtocolError("?", "not a message of this protocol")
-        return Verified(self._signed(wire, line, head[3].decode()), wire, _TOKEN)
+        return Verified(self._signed(wire, line, head[3].decode(), self._ever), wire, _TOKEN)
 
     def _cheap_checks(self, wire: bytes, now: datetime) -> tuple[bytes, str]:
         if len(wire) > MAX_BYTES:
@@ -139,8 +148,7 @@ class Verifier:
         if head is None or not newline:
             raise RemoteProtocolError("?", "not a message of this protocol")
         sender, to = head[3].decode(), head[4].decode("ascii", "replace")
-        if head[2].decode() != self._charter.community_id:
-            raise RemoteProtocolError(sender, "belongs to another community")
+        self._check_terms(head[1].decode(), head[2].decode(), sender)
         if sender not in self._charter.public_keys:
             raise RemoteProtocolError(sender, "is not a member")
         if to not in (self._me, EVERYBODY):
@@ -149,8 +157,16 @@ class Verifier:
             raise RemoteProtocolError(sender, "sends too much")
         return line, sender
 
-    def _signed(self, wire: bytes, line: bytes, sender: str) -> AnyMessage:
-        public_key = self._charter.public_keys.get(sender)
+    def _check_terms(self, kind: str, terms: str, sender: str) -> None:
+        if terms == self._charter.terms:
+            return
+        if terms not in self._charter.earlier_terms:
+            raise RemoteProtocolError(sender, "belongs to another community")
+        if kind in NEW_BUSINESS:
+            raise RemoteProtocolError(sender, "goes by an earlier charter")
+
+    def _signed(self, wire: bytes, line: bytes, sender: str, keys: Mapping[str, bytes]) -> AnyMessage:
+        public_key = keys.get(sender)
         if public_key is None:
             raise RemoteProtocolError(sender, "is not a member")
         try:

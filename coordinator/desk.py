@@ -6,7 +6,7 @@ No sockets and no clock: node.py feeds it from MQTT, tests and simulations feed 
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,14 +16,15 @@ from coordinator.charter import Charter
 from coordinator.clock import unix_ms
 from coordinator.codec import Verified, Verifier, encode
 from coordinator.contract_book import ContractBook
-from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
+from coordinator.effects import Again, Effect, Keep, Note, Recite, Say, Whisper
 from coordinator.errors import RemoteProtocolError
 from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger import Entry, local, own, peer
 from coordinator.ledger_store import LedgerStore
-from coordinator.messages import EVERYBODY, Deviation, Message, Presence
+from coordinator.messages import EVERYBODY, Deviation, Message, Presence, Recall, Recital
 from coordinator.peers import RateLimit
+from coordinator.recall import Recalls, parts_of, reborn_mark
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 from coordinator.trader import Trader
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 Send = Callable[[str, bytes, bool], None]
 """`send(to, wire, firm)`: to a home id or "*"; firm messages deserve the transport's own retries too."""
 
+AHEAD_MAX = timedelta(days=1)
+"""Slots announced by a wrong clock, up to so far ahead, are left out when their time comes."""
 MESSAGES_PER_SLOT = 1000
 """Of one sender: thirty rounds, their repairs and the contracts of a large community fit several times."""
 
@@ -64,11 +67,22 @@ class Desk:
         self._limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=charter.rules.slot_s)
         self._verifier = Verifier(charter, identity.id, self._limit.allow)
         self.trader = self._restore(household, now)
+        self._recalls = Recalls(
+            me=identity.id,
+            terms={charter.terms, *charter.earlier_terms},
+            rules=charter.rules,
+            book=self.trader.book,
+            memory=MEMORY,
+        )
 
     def _restore(self, household: Household, now: datetime) -> Trader:
         rules, store = self._charter.rules, self._store
         since = int((now - MEMORY).timestamp())
-        book = ContractBook(me=self._identity.id, rules=rules, incarnation=store.incarnation)
+        mark = reborn_mark(store.newest_ms(), now, rules, MEMORY)
+        if mark is not None:
+            store.renew(local(mark, now))
+        others = set(self._charter.by_id) - {self._identity.id}
+        book = ContractBook(me=self._identity.id, rules=rules, incarnation=store.incarnation, peers=others)
         book.replay(store.entries(self._verifier, since))
         settled = {mark.slot for mark in store.marks("settled", since)}
         metered = {
@@ -81,7 +95,8 @@ class Desk:
             me=self._identity.id,
             household=household,
             book=book,
-            last_ready=store.last_slot(["ready"]),
+            # A clock that once showed a far year must not keep the home from trading until then.
+            last_ready=store.last_slot(["ready", "reborn"], int((now + AHEAD_MAX).timestamp())),
             metered=metered,
             settled=settled,
             salt=self._salt,
@@ -112,16 +127,29 @@ class Desk:
                 pass
             case Deviation():
                 self.neighbours.receive(verified, now)
+            case Recall() as recall:
+                self._perform(self._recalls.asked(recall, now), now)
+            case Recital() as recital:
+                self._hear(recital, now)
             case _:
                 self._perform(self.trader.receive(verified, now), now)
 
+    def _hear(self, recital: Recital, now: datetime) -> None:
+        """Take back what a neighbour repeats, each message verified anew, before it counts as heard."""
+        told = [self._verifier.reopen(wire.encode()) for wire in self._recalls.whole(recital)]
+        self._perform(self._recalls.regain(recital, told, self._store.has), now)
+        for verified in self._recalls.rest(recital, told):
+            self._perform(self.trader.receive(verified, now), now)
+        self._perform(self._recalls.heard(recital), now)
+
     def tick(self, now: datetime) -> None:
         """Do everything that is due."""
-        while effects := self.trader.tick(now):
+        while effects := self.trader.tick(now) or self._recalls.tick(now):
             self._perform(effects, now)
 
     def next_deadline(self, now: datetime) -> datetime:
-        return self.trader.next_deadline(now)
+        deadlines = (self.trader.next_deadline(now), self._recalls.next_deadline(now))
+        return min(at for at in deadlines if at is not None)
 
     def metered(self, slot: Slot, reading: MeterReading, now: datetime) -> None:
         """Take the meter's word on a finished slot."""
@@ -157,15 +185,30 @@ class Desk:
                     entries.append(peer(effect.verified, now))
                 case Note():
                     entries.append(local(effect.mark, now))
+                case Recite():
+                    outgoing += [(effect.to, wire, False) for wire in self._recital(effect, now)]
         self._store.append(entries)
         self.trader.book.replay(entries)
         for to, wire, firm in outgoing:
             self._send(to, wire, firm)
 
+    def _recital(self, asked: Recite, now: datetime) -> Iterator[bytes]:
+        parts = parts_of(self._store.wires(asked.since, asked.until), asked.to)
+        for number, wires in enumerate(parts, start=1):
+            body = {
+                "slot": asked.since,
+                "part": number,
+                "parts": len(parts),
+                "undecided": asked.undecided,
+                "wires": wires,
+            }
+            expires_at = now + timedelta(seconds=self._charter.rules.slot_s)
+            yield self._sign(Whisper(kind=Recital, to=asked.to, expires_at=expires_at, body=body), now).wire
+
     def _sign(self, effect: Say | Whisper, now: datetime) -> Verified[Message]:
         self._seq += 1
         header = {
-            "community": self._charter.community_id,
+            "community": self._charter.terms,
             "sender": self._identity.id,
             "to": effect.to,
             "inc": self._store.incarnation,

@@ -30,7 +30,11 @@ EVERYBODY = "*"
 
 
 class Message(BaseModel):
-    """The header. `inc` counts the sender's incarnations (new ledger = new incarnation), `seq` its messages."""
+    """The header.
+
+    `community` is `Charter.terms`: the charter it goes by. `inc` counts the sender's incarnations (new ledger = new
+    incarnation), `seq` its messages.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -161,6 +165,36 @@ class PositionRequest(Message):
     trade: Trade = "slot"
 
 
+class Lost(Message):
+    """Buyer to seller, from a ledger that was restored: what you have no leaf of mine for is void."""
+
+    kind: Literal["lost"] = "lost"
+    slot: SlotKey
+    trade: Trade = "slot"
+
+
+class Recall(Message):
+    """My ledger was restored from a backup: what did we sign to each other for the slots from `slot` to `until`?"""
+
+    kind: Literal["recall"] = "recall"
+    slot: SlotKey
+    until: SlotKey
+
+
+class Recital(Message):
+    """To one home that asked: what we signed to each other, word by word, in parts.
+
+    `undecided` of our contracts wait for a word: ask again.
+    """
+
+    kind: Literal["recital"] = "recital"
+    slot: SlotKey
+    part: Annotated[int, Field(ge=1, le=1000)]
+    parts: Annotated[int, Field(ge=1, le=1000)]
+    undecided: Annotated[int, Field(ge=0, le=10**6)]
+    wires: Annotated[tuple[Annotated[str, Field(max_length=12_000)], ...], Field(max_length=64)]
+
+
 class Meter(Message):
     """To the partners of a slot: what my meter counted in it."""
 
@@ -206,6 +240,9 @@ AnyMessage = (
     | Position
     | Leaf
     | PositionRequest
+    | Lost
+    | Recall
+    | Recital
     | Meter
     | Residual
     | Deviation

@@ -123,4 +123,4 @@ class Node:
             await asyncio.sleep(self._options.heartbeat_s)
 
     def _name(self, peer: str) -> str:
-        return self._charter.by_id[peer].name
+        return self._charter.ever[peer].name

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from neighbourhood import make_charter
+from neighbourhood import START, make_charter
 from pydantic import ValidationError
 
-from coordinator.charter import Charter, Member, Rules, found, load_charter
+from coordinator.charter import Charter, Member, Rules
+from coordinator.charter_file import found, load_charter
+from coordinator.charter_names import skeleton
 from coordinator.errors import ConfigError
-from coordinator.identity import Identity, encode_base64
+from coordinator.identity import Identity, encode_base64, home_id
 
 FOUNDERS = [Identity.from_seed(bytes([n + 1]) * 32) for n in range(3)]
 STRANGER = Identity.from_seed(b"s" * 32)
@@ -34,7 +36,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> str:
 
 
 def test_what_all_founders_signed_is_read_as_it_was_founded(tmp_path: Path) -> None:
-    charter = load_charter(written(tmp_path, SIGNED))
+    charter = load_charter(written(tmp_path, SIGNED), START)
     assert charter == CHARTER
     assert charter.community_id == CHARTER.community_id
     assert charter.public_keys == {founder.id: founder.public_key for founder in FOUNDERS}
@@ -51,7 +53,7 @@ def test_a_charter_that_one_founder_did_not_sign_is_refused(tmp_path: Path, miss
         changed(lambda c: c["signatures"].update({absent.id: encode_base64(STRANGER.sign(CHARTER.canonical))})),
     ):
         with pytest.raises(ConfigError, match=absent.name):
-            load_charter(written(tmp_path, text))
+            load_charter(written(tmp_path, text), START)
 
 
 def test_founding_needs_the_key_of_every_member() -> None:
@@ -73,11 +75,11 @@ def test_a_founder_cannot_change_a_rule_or_a_member_alone(tmp_path: Path) -> Non
         altered = Charter.model_validate_json(json.dumps(json.loads(text)["charter"]))
         assert altered.community_id != CHARTER.community_id
         with pytest.raises(ConfigError, match="does not fit"):
-            load_charter(written(tmp_path, text))
+            load_charter(written(tmp_path, text), START)
         alone = json.loads(text)
         alone["signatures"][FOUNDERS[0].id] = encode_base64(FOUNDERS[0].sign(altered.canonical))
         with pytest.raises(ConfigError):
-            load_charter(written(tmp_path, json.dumps(alone)))
+            load_charter(written(tmp_path, json.dumps(alone)), START)
 
 
 def test_no_changed_byte_makes_another_charter(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_no_changed_byte_makes_another_charter(tmp_path: Path) -> None:
         at = r.randrange(len(raw))
         altered = raw[:at] + bytes([raw[at] ^ (1 << r.randrange(8))]) + raw[at + 1 :]
         try:
-            assert load_charter(written(tmp_path, altered)) == CHARTER
+            assert load_charter(written(tmp_path, altered), START) == CHARTER
         except ConfigError:
             refused += 1
     assert refused > 300
@@ -96,12 +98,12 @@ def test_no_changed_byte_makes_another_charter(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_or_not_a_charter_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="copy it from any neighbour"):
-        load_charter(tmp_path / "none.json")
+        load_charter(tmp_path / "none.json", START)
     for text in ("", "[]", "{}", "\udcff".encode("utf-8", "surrogateescape")):
         with pytest.raises(ConfigError, match="copy the charter again"):
-            load_charter(written(tmp_path, text))
+            load_charter(written(tmp_path, text), START)
     with pytest.raises(ConfigError, match=r"charter\.rules\.colour"):
-        load_charter(written(tmp_path, changed(lambda c: c["charter"]["rules"].update(colour="red"))))
+        load_charter(written(tmp_path, changed(lambda c: c["charter"]["rules"].update(colour="red"))), START)
 
 
 def of_members(*members: Member) -> Charter:
@@ -127,6 +129,71 @@ def test_an_id_cannot_be_chosen() -> None:
     for public_key in (encode_base64(STRANGER.public_key), encode_base64(b"short"), "!"):
         with pytest.raises(ValidationError):
             Member.model_validate({**dict(honest), "public_key": public_key})
+
+
+def test_no_key_stands_twice_under_two_names_or_as_two_kinds_of_key() -> None:
+    first, second = CHARTER.members[:2]
+    spare = encode_base64(STRANGER.public_key)
+    for one, two in (
+        ({"recovery_key": spare}, {"recovery_key": spare}),
+        ({"recovery_key": second.public_key}, {}),
+        ({"recovery_key": first.public_key}, {}),
+    ):
+        with pytest.raises(ValidationError, match="one key stands twice"):
+            of_members(*(Member.model_validate({**dict(m), **c}) for m, c in ((first, one), (second, two))))
+
+
+def test_one_meter_is_one_member() -> None:
+    first, second = (Member.model_validate({**dict(m), "meter": "0f" * 32}) for m in CHARTER.members[:2])
+    with pytest.raises(ValidationError, match="share one meter"):
+        of_members(first, second)
+
+
+def test_a_key_that_fits_every_message_is_no_member() -> None:
+    zero = bytes([1]) + bytes(31)
+    for changes in (
+        {"id": home_id(zero), "public_key": encode_base64(zero)},
+        {"recovery_key": encode_base64(zero)},
+        {"recovery_key": encode_base64(bytes([255]) * 32)},
+    ):
+        with pytest.raises(ValidationError, match="no home can have"):
+            Member.model_validate({**dict(CHARTER.members[0]), **changes})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("home 1", "Home 1"),
+        ("home 1", "home-1"),
+        ("home 1", "home l"),
+        ("home 1", "homeI"),
+        ("oak 10", "oak 1O"),
+        ("corner", "comer"),
+        ("anna", "\u0061nn\u0430"),
+        ("bert", "be\u0301rt"),
+    ],
+)
+def test_names_that_people_take_for_each_other_are_refused(one: str, other: str) -> None:
+    first, second = CHARTER.members[:2]
+    with pytest.raises(ValidationError, match="look alike"):
+        of_members(*(Member.model_validate({**dict(m), "name": n}) for m, n in ((first, one), (second, other))))
+
+
+def test_names_that_differ_in_a_number_are_different() -> None:
+    assert len({skeleton(f"home {n}") for n in range(1, 400)}) == 399
+
+
+def test_a_name_that_stands_twice_in_the_file_is_refused(tmp_path: Path) -> None:
+    text = SIGNED.replace('"currency": "EUR"', '"currency": "EUR", "currency": "EUR"')
+    with pytest.raises(ConfigError, match="stands twice"):
+        load_charter(written(tmp_path, text), START)
+
+
+def test_what_a_charter_does_not_say_is_no_part_of_what_is_signed() -> None:
+    """So that charters of the first builds stay what they were."""
+    assert b"null" not in CHARTER.canonical
+    assert all(word not in CHARTER.canonical for word in (b"follows", b"waiting_s", b"recovery_key", b"exchange_key"))
+    assert CHARTER.change_wait_s == 7 * 86400
 
 
 @pytest.mark.parametrize("name", ["", "-home", "a" * 25, "home/1", "home\n1", "<b>"])

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.errors import ConfigError
-from coordinator.identity import Identity, decode_base64, encode_base64, home_id, verify
+from coordinator.identity import Identity, decode_base64, encode_base64, home_id, is_sound_key, verify
 
 
 def test_a_saved_key_comes_back_as_the_same_home(tmp_path: Path) -> None:
@@ -118,3 +118,77 @@ def test_base64_with_stray_last_bits_is_refused(raw: bytes, stray: int) -> None:
 def test_text_that_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode_base64(text)
+
+
+SMALL_ORDER = [
+    bytes.fromhex(text)
+    for text in (
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000080",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    )
+]
+"""All eight points of small order, as the literature lists them."""
+
+
+def test_the_library_takes_a_key_whose_signature_fits_every_message() -> None:
+    """Should this fail one day the library refuses such keys itself; we need not rely on it."""
+    zero, fits_all = SMALL_ORDER[0], bytes([1]) + bytes(63)
+    assert verify(zero, fits_all, b"pay me")
+    assert verify(zero, fits_all, b"pay me twice")
+
+
+@pytest.mark.parametrize("key", SMALL_ORDER, ids=bytes.hex)
+def test_keys_of_small_order_are_not_sound(key: bytes) -> None:
+    assert not is_sound_key(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"",
+        b"short",
+        bytes(33),
+        (2**255 - 19).to_bytes(32, "little"),
+        (2**255 - 18).to_bytes(32, "little"),
+        bytes([255]) * 32,
+        bytes([1]) + bytes(30) + bytes([128]),
+        bytes([2]) + bytes(31),
+    ],
+    ids=bytes.hex,
+)
+def test_second_spellings_and_points_off_the_curve_are_not_sound(key: bytes) -> None:
+    assert not is_sound_key(key)
+
+
+def test_a_key_mixed_with_a_point_of_small_order_is_not_sound() -> None:
+    """A key plus the point of order two: two checks of a signature, both by the book, would differ on it."""
+    key = Identity.from_seed(b"a" * 32).public_key
+    number = int.from_bytes(key, "little")
+    prime, y, odd = 2**255 - 19, number & (2**255 - 1), number >> 255
+    mixed = ((prime - y) | ((1 - odd) << 255)).to_bytes(32, "little")
+    assert is_sound_key(key)
+    assert not is_sound_key(mixed)
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_every_key_that_is_made_is_sound(seed: bytes) -> None:
+    assert is_sound_key(Identity.from_seed(seed).public_key)
+
+
+def test_two_homes_share_a_secret_nobody_else_has() -> None:
+    anna, bert, carl = (Identity.from_seed(bytes([n]) * 32) for n in range(3))
+    secret = anna.shared_secret(bert.exchange_key, "password")
+    assert secret == bert.shared_secret(anna.exchange_key, "password")
+    assert secret not in (
+        anna.shared_secret(bert.exchange_key, "another"),
+        anna.shared_secret(carl.exchange_key, "password"),
+        carl.shared_secret(anna.exchange_key, "password"),
+    )
+    with pytest.raises(ValueError, match=r".+"):
+        anna.shared_secret(bytes(32), "password")

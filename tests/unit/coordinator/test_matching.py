@@ -93,9 +93,7 @@ def test_an_example_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("moved_wh", "bought_wh"), [(1000, 20), (25, 20), (20, 20), (10, 45), (0, 60)])
-def test_whose_bid_still_moved_gives_way_first_by_up_to_four_times_as_far(
-    moved_wh: int, bought_wh: int
-) -> None:
+def test_whose_bid_still_moved_gives_way_first_by_up_to_four_times_as_far(moved_wh: int, bought_wh: int) -> None:
     bids = {"sun": -120, "firm": 100, "moved": 100}
     bought, _ = traded(match(bids, 0, {"moved": moved_wh, "sun": 7}))
     assert bought == {"firm": 120 - bought_wh, "moved": bought_wh}

@@ -1,0 +1,141 @@
+"""A home's entry for a charter, and the draft of a community's founding."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from agent.charter_blocks import Card
+from agent.charter_state import CharterState
+from agent.config import HomeConfig
+from coordinator.charter import Charter, Member, Rules
+from coordinator.charter_history import History
+from coordinator.errors import ConfigError
+from coordinator.identity import Identity, encode_base64
+
+Model = TypeVar("Model", bound=BaseModel)
+RuleChanges = dict[str, int | bool | str]
+
+
+def make_card(
+    config: HomeConfig,
+    identity: Identity,
+    state: CharterState,
+    *,
+    broker: str | None = None,
+    meter: str | None = None,
+    power_limit_w: int | None = None,
+) -> tuple[Member, list[str]]:
+    """Return this home's entry for a charter, and what was done for it; made once, from then on only altered.
+
+    Args:
+        broker: Where neighbours read this home's messages; by default the address it uses itself.
+        meter: As `meter_commitment` returns it.
+    """
+    kept, lines = state.card(), []
+    if kept is None:
+        path = recovery_path(config)
+        recovery = Identity.load(path) if path.exists() else Identity.generate()
+        if not path.exists():
+            recovery.save(path)
+            lines.append(f"Wrote {path}: it suspends this home should its key be stolen. Move it off this machine.")
+        recovery_key: str | None = encode_base64(recovery.public_key)
+    else:
+        recovery_key = kept.recovery_key
+    member = checked(
+        Member,
+        id=identity.id,
+        name=config.home.name,
+        public_key=encode_base64(identity.public_key),
+        exchange_key=encode_base64(identity.exchange_key),
+        recovery_key=recovery_key,
+        broker=broker or (kept.broker if kept else config.mqtt.own.url),
+        meter=meter or (kept.meter if kept else None),
+        power_limit_w=power_limit_w or (kept.power_limit_w if kept else None),
+    )
+    state.save_card(member)
+    if loopback(member.broker):
+        lines.append(
+            f"{member.broker} is for this machine only: give --broker mqtt://ADDRESS:1883 for neighbours on others."
+        )
+    return member, lines
+
+
+def draft_founding(
+    here: Charter,
+    name: str,
+    me: Member,
+    cards: Iterable[Card],
+    rules: RuleChanges,
+    *,
+    waiting_s: int | None,
+    founded_ms: int,
+) -> Charter:
+    """Return a founding nobody has signed yet.
+
+    Args:
+        here: The charter of this one home, as `init` wrote it.
+    """
+    if len(here.members) > 1:
+        raise ConfigError(
+            f"this home is in {here.name!r}: invite new homes there, or found anew from a folder of its own "
+            "(`commonwatt init FOLDER`) when all balances are settled"
+        )
+    slot_s = int(rules.get("slot_s", here.rules.slot_s))
+    usual = here.rules if slot_s == here.rules.slot_s else Rules.for_slot(slot_s, 86400 // slot_s)
+    founders = {card.member.id: card.member for card in cards} | {me.id: me}
+    return checked(
+        Charter,
+        name=name,
+        currency=here.currency,
+        founded_ms=founded_ms,
+        rules=checked(Rules, **{**usual.model_dump(), **rules}),
+        members=tuple(sorted(founders.values(), key=lambda member: member.id)),
+        waiting_s=waiting_s,
+    )
+
+
+def found_alone(config: HomeConfig, identity: Identity, left: Charter, founded_ms: int) -> History:
+    """Return a founding of this home alone, by the rules it knows, for when its community goes on without it."""
+    me = left.ever[identity.id]
+    charter = checked(
+        Charter, name=config.home.name, currency=left.currency, founded_ms=founded_ms, rules=left.rules, members=(me,)
+    )
+    return History(charter=charter, signatures={identity.id: encode_base64(identity.sign(charter.canonical))})
+
+
+def meter_commitment(number: str) -> str:
+    """Return what stands for a metering point's number: equal for equal numbers, so one meter is one member.
+
+    Slow on purpose: numbers are short, and trying them all must cost a community more than asking at the door. Who
+    suspects one certain number can still try that one.
+    """
+    plain = "".join(number.split()).upper().encode()
+    salt = b"commonwatt metering point 1"
+    return hashlib.scrypt(plain, salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32).hex()
+
+
+def checked(model: type[Model], **values: Any) -> Model:
+    """Return the document; what is wrong with its values is the owner's to mend.
+
+    Raises:
+        ConfigError: It names the value.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {said}" if where else said) from None
+
+
+def loopback(url: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    return "//127." in url or "//localhost" in url
+
+
+def recovery_path(config: HomeConfig) -> Path:
+    return config.community.key_file.with_name("recovery.pem")

@@ -1,0 +1,70 @@
+"""Drafting a change of a charter. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.charter_blocks import Card
+from agent.charter_founding import RuleChanges, checked
+from coordinator.charter import Charter, Follows, Member, Rules
+from coordinator.charter_history import History
+from coordinator.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a proposal is to change."""
+
+    cards: Sequence[Card] = ()
+    remove: Sequence[str] = ()
+    rules: RuleChanges = field(default_factory=dict)
+    waiting_s: int | None = None
+    vote_s: int = 2 * 86400
+
+    @property
+    def only_removes(self) -> bool:
+        return bool(self.remove) and not self.cards and not self.rules and self.waiting_s is None
+
+
+def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -> Charter:
+    """Return the charter that the wishes make of the one that holds, or, where they add rights, of the last accepted.
+
+    Raises:
+        ConfigError: If they cannot be had, or change nothing.
+    """
+    here = history.in_force(now_ms)
+    line = history.line(now_ms if wishes.only_removes else None)
+    prev = line[-1]
+    wait_s = 0 if wishes.only_removes else wishes.vote_s + prev.change_wait_s
+    gone = {_find(prev, name).id for name in wishes.remove}
+    members = {member.id: member for member in prev.members if member.id not in gone}
+    members |= {card.member.id: card.member for card in wishes.cards}
+    for card in wishes.cards:
+        if card.community not in (None, here.community_id):
+            raise ConfigError(f"{card.member.name}'s card is for another community ({card.community})")
+        if card.member.id in history.gone(line, now_ms):
+            raise ConfigError(f"{card.member.name}'s key left before: it needs a new one (`commonwatt init`)")
+    charter = checked(
+        Charter,
+        name=prev.name,
+        currency=prev.currency,
+        founded_ms=prev.founded_ms,
+        rules=checked(Rules, **{**prev.rules.model_dump(), **wishes.rules}),
+        members=tuple(sorted(members.values(), key=lambda member: member.id)),
+        waiting_s=prev.waiting_s if wishes.waiting_s is None else wishes.waiting_s,
+        follows=Follows(
+            community=prev.community_id,
+            epoch=epoch,
+            prev=prev.hash,
+            effective_ms=max(now_ms + 1000 * wait_s, prev.effective_ms),
+        ),
+    )
+    if (charter.members, charter.rules, charter.waiting_s) == (prev.members, prev.rules, prev.waiting_s):
+        raise ConfigError("that changes nothing")
+    return charter
+
+
+def _find(charter: Charter, name: str) -> Member:
+    for member in charter.members:
+        if name in (member.name, member.id):
+            return member
+    raise ConfigError(f"no member is called {name!r}; there are {', '.join(m.name for m in charter.members)}")

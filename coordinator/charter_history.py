@@ -1,0 +1,178 @@
+"""Everything known of a community's charter, and which charter is in force. Pure.
+
+A history is a set of signed papers: the founding, proposals with the votes for them, departures. Two homes with the
+same papers see the same charter in force, whatever the order in which they got them; to exchange papers is to merge
+sets. Proposals and accepted changes differ only in their votes.
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from coordinator.charter import Charter, Document
+from coordinator.charter_votes import Departure, Tally, Vote, is_of, names, tally
+from coordinator.errors import ConfigError
+from coordinator.identity import decode_base64, verify
+
+CHANGES_MAX = 1000
+"""Of one history: a change a month for eighty years. A home that merges more merges somebody's flood."""
+
+
+class Change(Document):
+    """A charter that follows another, or would, with the votes for it."""
+
+    charter: Charter
+    votes: tuple[Vote, ...] = ()
+
+
+class History(Document):
+    """The papers of one community. `charter` is its founding."""
+
+    charter: Charter
+    signatures: dict[str, str]
+    changes: tuple[Change, ...] = ()
+    departures: tuple[Departure, ...] = ()
+
+    @cached_property
+    def unsigned(self) -> tuple[str, ...]:
+        """Names of the founders whose signature is missing or does not fit."""
+        return tuple(
+            member.name for member in self.charter.members if not self._signed_founding(member.id, member.public_key)
+        )
+
+    def _signed_founding(self, member: str, public_key: str) -> bool:
+        try:
+            signature = decode_base64(self.signatures.get(member, ""))
+        except ValueError:
+            return False
+        return verify(decode_base64(public_key), signature, self.charter.canonical)
+
+    @cached_property
+    def known(self) -> dict[str, Charter]:
+        """Every charter by its hash, accepted or not."""
+        return {charter.hash: charter for charter in (self.charter, *(change.charter for change in self.changes))}
+
+    @cached_property
+    def tallies(self) -> dict[str, Tally]:
+        """How each proposal stands, by its hash."""
+        return {change.charter.hash: self._tally(change) for change in self.changes}
+
+    def _tally(self, change: Change) -> Tally:
+        return tally(change.charter, self.known[_prev(change.charter)], change.votes)
+
+    def check(self) -> None:
+        """Refuse papers that do not belong here or carry a signature that fits nothing.
+
+        Raises:
+            ConfigError: One short sentence on the first of them.
+        """
+        if len(self.changes) > CHANGES_MAX:
+            raise ConfigError(f"more than {CHANGES_MAX} proposals")
+        lost = [change.charter.epoch for change in self.changes if _prev(change.charter) not in self.known]
+        if lost:
+            raise ConfigError(
+                f"epoch {lost[0]} follows a charter that is not here: a neighbour's `charter invite` has it"
+            )
+        for change in self.changes:
+            prev = self.known[_prev(change.charter)]
+            if (problem := self.tallies[change.charter.hash].objection) is not None:
+                raise ConfigError(f"epoch {change.charter.epoch} cannot follow epoch {prev.epoch}: {problem}")
+            entries = (*prev.members, *change.charter.members)
+            for vote in change.votes:
+                if not names(vote, change.charter) or not any(is_of(vote, entry) for entry in entries):
+                    raise ConfigError(f"a vote for epoch {change.charter.epoch} is of nobody who may vote")
+        for departure in self.departures:
+            if departure.community != self.charter.community_id or not self._fits(departure):
+                raise ConfigError("a departure is signed by nobody who may say so")
+
+    def _fits(self, departure: Departure) -> bool:
+        return any(
+            is_of(departure, member)
+            for charter in self.known.values()
+            if charter is self.charter or self.tallies[charter.hash].accepted
+            for member in charter.members
+        )
+
+    def line(self, now_ms: int | None = None) -> tuple[Charter, ...]:
+        """Return the charters from the founding to the one in force; without a time, also what is still to come.
+
+        Of several that follow one charter the highest epoch counts. Two of one epoch, both with a quorum, need more
+        than a third of the members to have signed twice: then neither counts, and `rivals` names them.
+        """
+        line = [self.charter]
+        while (after := self._after(line[-1], now_ms)) is not None:
+            line.append(after)
+        return tuple(line)
+
+    def _after(self, prev: Charter, now_ms: int | None) -> Charter | None:
+        last = [charter for charter in self._accepted(prev.hash) if now_ms is None or charter.effective_ms <= now_ms]
+        highest = [charter for charter in last if charter.epoch == max(each.epoch for each in last)]
+        return highest[0] if len(highest) == 1 else None
+
+    def _accepted(self, prev: str) -> list[Charter]:
+        return [
+            change.charter
+            for change in self.changes
+            if _prev(change.charter) == prev and self.tallies[change.charter.hash].accepted
+        ]
+
+    @cached_property
+    def rivals(self) -> tuple[Charter, ...]:
+        """Accepted charters of one epoch that follow the same one: more than a third of its members signed twice."""
+        accepted = [(prev, charter) for prev in self.known for charter in self._accepted(prev)]
+        keys = [(prev, charter.epoch) for prev, charter in accepted]
+        return tuple(charter for prev, charter in accepted if keys.count((prev, charter.epoch)) > 1)
+
+    def in_force(self, now_ms: int, left: tuple[Charter, ...] = ()) -> Charter:
+        """Return the charter that holds now, without those who left.
+
+        Args:
+            left: Charters of communities that this home was in before.
+        """
+        line = self.line(now_ms)
+        return line[-1].lived(self.gone(line, now_ms), line[:-1], left)
+
+    def gone(self, line: Iterable[Charter], now_ms: int) -> set[str]:
+        """Return who left or was suspended, judged by the last charter that names each. A suspension is never early."""
+        entries = {member.id: member for charter in line for member in charter.members}
+        return {
+            paper.member
+            for paper in self.departures
+            if (paper.key == "recovery" or paper.effective_ms <= now_ms)
+            and (entry := entries.get(paper.member)) is not None
+            and is_of(paper, entry)
+        }
+
+    def open_changes(self, now_ms: int) -> list[Change]:
+        """Return what follows the charter in force or one that is to follow it, and does not hold yet; oldest first."""
+        coming = {charter.hash for charter in self.line()[len(self.line(now_ms)) - 1 :]}
+        here = {self.line(now_ms)[-1].hash} | coming
+        held = {charter.hash for charter in self.line(now_ms)}
+        waiting = [c for c in self.changes if _prev(c.charter) in here and c.charter.hash not in held]
+        return sorted(waiting, key=lambda change: (change.charter.epoch, change.charter.hash))
+
+    def merged(self, other: "History") -> "History":
+        """Return the union of two sets of papers of one community."""
+        charters = {**self.known, **other.known}
+        votes: dict[str, dict[Vote, None]] = {key: {} for key in charters if key != self.charter.hash}
+        for change in (*self.changes, *other.changes):
+            votes[change.charter.hash].update(dict.fromkeys(change.votes))
+        # Every part was checked when it was read; checking it again at each merge would be most of the work.
+        changes = tuple(
+            Change.model_construct(charter=charters[key], votes=tuple(given)) for key, given in votes.items()
+        )
+        departures = tuple(dict.fromkeys((*self.departures, *other.departures)))
+        signatures = {**other.signatures, **self.signatures}
+        return History(charter=self.charter, signatures=signatures, changes=changes, departures=departures)
+
+    def with_votes(self, votes: Iterable[Vote]) -> "History":
+        """Return these papers with further votes for known proposals; a vote for an unknown one is left out."""
+        given = tuple(votes)
+        more = tuple(
+            Change(charter=change.charter, votes=tuple(vote for vote in given if names(vote, change.charter)))
+            for change in self.changes
+        )
+        return self.merged(History(charter=self.charter, signatures={}, changes=more))
+
+
+def _prev(charter: Charter) -> str:
+    return "" if charter.follows is None else charter.follows.prev
