@@ -13,6 +13,9 @@ from agent.forecast.naive import DAY_S
 
 _SUN_STEP_S = 3600
 """The sun's height is computed hourly and interpolated; at that step its path is straight to a tenth of a degree."""
+_SUN_DAYS = 4
+"""An hour's height is computed for every fourth day and interpolated: it drifts evenly, to a fiftieth of a degree.
+At the horizon, where the air bends the light, to half a degree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Calendar:
             self._sun = Observer(latitude=place.latitude, longitude=place.longitude)
         self._country = place.country
         self._days_off: dict[int, bool] = {}
+        self._holidays: dict[int, frozenset[date]] = {}
         self._heights: dict[int, float] = {}
         if place.country is not None:
             self._is_holiday(date(2020, 1, 1))
@@ -67,12 +71,9 @@ class Calendar:
     def _is_holiday(self, day: date) -> bool:
         if self._country is None:
             return False
-        from holidays import country_holidays
-
-        try:
-            return day in country_holidays(self._country, years=day.year)
-        except NotImplementedError:
-            raise ValueError(f"no public holidays are known for the country {self._country!r}") from None
+        if day.year not in self._holidays:
+            self._holidays[day.year] = _holidays(self._country, day.year)
+        return day in self._holidays[day.year]
 
     def sun_deg(self, keys: Ints) -> Floats:
         """Return the sun's height above the horizon at each slot's start, 0 for an unknown place."""
@@ -82,8 +83,25 @@ class Calendar:
         return np.interp(keys, hours * _SUN_STEP_S, [self._height(self._sun, int(hour)) for hour in hours])
 
     def _height(self, observer: Observer, hour: int) -> float:
+        day, hour_of_day = divmod(hour, 24)
+        ago = day % _SUN_DAYS
+        before, after = (
+            self._computed(observer, 24 * known + hour_of_day) for known in (day - ago, day - ago + _SUN_DAYS)
+        )
+        return before + (after - before) * ago / _SUN_DAYS
+
+    def _computed(self, observer: Observer, hour: int) -> float:
         height = self._heights.get(hour)
         if height is None:
             at = datetime.fromtimestamp(hour * _SUN_STEP_S, UTC)
             height = self._heights[hour] = float(elevation(observer, at))
         return height
+
+
+def _holidays(country: str, year: int) -> frozenset[date]:
+    from holidays import country_holidays
+
+    try:
+        return frozenset(country_holidays(country, years=year))
+    except NotImplementedError:
+        raise ValueError(f"no public holidays are known for the country {country!r}") from None

@@ -17,6 +17,8 @@ _ROWS_WANTED, _ISSUES_MAX = 6000, 8
 """Of a short history each slot is learned from several issue times, until there are so many rows."""
 _ROWS_MAX = 18_000
 """A year of half hours; of finer slots as many are drawn, so that fitting takes as long."""
+_TRIAL_PACE = 2
+"""Members that are only judged, when days are held back the first time, need not be the best of their kind."""
 _TRAIL_DAYS = 7
 _SCORED_EVERY_S = 6 * 3600
 """Members are scored on a forecast issued this often."""
@@ -83,11 +85,11 @@ class Learner:
             return
         wanted = members_for(days)
         t, held = tables(s, 0), min(RECORD_DAYS * day, known // 3)
-        with THREADS.limit(limits=1, user_api="openmp"):
+        with THREADS.limit(limits=1):
             since = self._judged_to(s)
             if tuple(self._members) != tuple(wanted) or since < known - held:
                 since, self._record = known - held, None
-                self._members = _fitted(members_for(days), t, since, self._horizon, _ROWS_MAX // 2)
+                self._members = _fitted(members_for(days, _TRIAL_PACE), t, since, self._horizon, _ROWS_MAX // 2)
             self._judge(t, since)
             self._members = _fitted(wanted, t, known, self._horizon)
         self.verdict = judge(tuple(self._members), self._record)
@@ -97,7 +99,7 @@ class Learner:
         since = self._judged_to(s)
         if since < 0:
             return
-        with THREADS.limit(limits=1, user_api="openmp"):
+        with THREADS.limit(limits=1):
             self._judge(tables(s, max(0, since - self._horizon)), since)
         self.verdict = judge(tuple(self._members), self._record)
 
@@ -141,7 +143,7 @@ class Learner:
         known = np.isfinite(x[:, column("mean28")])
         mean, band = np.full(known.size, np.nan), np.full((known.size, 3), np.nan)
         if known.any():
-            with THREADS.limit(limits=1, user_api="openmp"):
+            with THREADS.limit(limits=1):
                 said = _say(self._members, self.verdict.used, x[known])
             mean[known], band[known] = self.verdict.mix(said)
         return mean.reshape(target.shape), band.reshape(*target.shape, 3)

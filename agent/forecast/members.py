@@ -6,6 +6,7 @@ it is asked. Each member predicts every slot of the horizon directly from what i
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -40,7 +41,8 @@ BOOSTING_DAYS_MIN = 42
 """Days of history from which a kind of member is tried. Trees need more, and take seconds where ridge takes none."""
 
 THREADS = ThreadpoolController()
-"""Boosting in one thread: a Pi polls its devices meanwhile, and sums come out the same on every machine."""
+"""Learning in one thread: a Pi polls its devices meanwhile, sums come out the same on every machine, and for ridge
+further threads would only wait."""
 
 _PENALTY = 300.0
 """Strength of ridge on standardised features. Rows of one day are nearly copies of each other, hence so strong."""
@@ -91,25 +93,29 @@ class Correction(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return x[:, column("mean7")] + missed
 
 
-def members_for(days: float) -> dict[str, Any]:
+def members_for(days: float, pace: int = 1) -> dict[str, Any]:
     """Return unfitted members for a history of so many days: each kind from when it has enough to learn from.
 
     Naive members need no fit.
+
+    Args:
+        pace: Boosting takes so many times fewer trees, each of which counts so many times as much.
     """
     members: dict[str, Any] = {}
     if days >= RIDGE_DAYS_MIN:
         members["ridge"] = Correction()
     if days >= BOOSTING_DAYS_MIN:
-        log = _boosting("squared_error", max_iter=60, learning_rate=0.1)
+        boosting = partial(_boosting, pace=pace)
+        log = boosting("squared_error", trees=60, rate=0.1)
         members |= {
-            "boosting": _boosting("squared_error", max_iter=60, learning_rate=0.1),
+            "boosting": boosting("squared_error", trees=60, rate=0.1),
             "boosting_log": _without_season(
                 TransformedTargetRegressor(log, func=_to_log, inverse_func=_from_log, check_inverse=False)
             ),
-            "boosting_median": _boosting("absolute_error", max_iter=100, learning_rate=0.07),
-            "boosting_habits": _without_season(_boosting("absolute_error", max_iter=80, learning_rate=0.085)),
-            "boosting_low": _boosting("quantile", quantile=QUANTILES[0], max_iter=30, learning_rate=0.2),
-            "boosting_high": _boosting("quantile", quantile=QUANTILES[2], max_iter=30, learning_rate=0.2),
+            "boosting_median": boosting("absolute_error", trees=100, rate=0.07),
+            "boosting_habits": _without_season(boosting("absolute_error", trees=80, rate=0.085)),
+            "boosting_low": boosting("quantile", quantile=QUANTILES[0], trees=30, rate=0.2),
+            "boosting_high": boosting("quantile", quantile=QUANTILES[2], trees=30, rate=0.2),
         }
     naive = (name for mixed in MIXED.values() for name in mixed if name not in LEARNED)
     return {name: Column(name) for name in naive} | members
@@ -131,11 +137,11 @@ def _from_log(value: Floats) -> Floats:
     return np.exp(value) - _LOG_FROM_W
 
 
-def _boosting(loss: str, *, max_iter: int, learning_rate: float, **more: Any) -> HistGradientBoostingRegressor:
+def _boosting(loss: str, *, trees: int, rate: float, pace: int, **more: Any) -> HistGradientBoostingRegressor:
     return HistGradientBoostingRegressor(
         loss=loss,
-        max_iter=max_iter,
-        learning_rate=learning_rate,
+        max_iter=trees // pace,
+        learning_rate=rate * pace,
         max_leaf_nodes=15,
         min_samples_leaf=60,
         max_bins=63,

@@ -225,6 +225,28 @@ def study(data: Path) -> Figures:
         return verdicts(run(data / "fontana17", WEEKS, Path(work)))
 
 
+def citylearn(data: Path) -> Figures:
+    """CityLearn Challenge 2022: the year's self-consumption as published; ours against it in the first six weeks.
+
+    `citylearn.py` lives the whole year with the product's own forecasts, which takes long.
+    """
+    from citylearn import CONTROLS, figures, measure, self_consumption
+    from citylearn_rules import PHASES, weighted
+
+    found = figures(measure(data / "fontana17", kind="naive", hours=42 * 24))
+    year = {
+        f"year_self_consumption_{control}": weighted(
+            [self_consumption(data / "fontana17", phase, delayed=control == "delayed").score for phase in PHASES]
+        )
+        for control in CONTROLS
+    }
+    ratios = {
+        f"ratio_to_self_consumption_{control}": found[f"ours_{control}"] / found[f"self_consumption_{control}"]
+        for control in CONTROLS
+    }
+    return found | ratios | year
+
+
 def forecasts(data: Path) -> Figures:
     """Load forecasts, day ahead from midnight: 15 homes in Fontana, 40 in London; and what learning a year takes."""
     from forecasts import accuracy, cost
@@ -233,6 +255,13 @@ def forecasts(data: Path) -> Figures:
     if (data / "london40").is_dir():
         figures |= {f"london_{name}": value for name, value in accuracy(data / "london40").items()}
     return figures | cost(data / "fontana17")
+
+
+def polls(data: Path) -> Figures:
+    """Four devices of three blocks each over Modbus TCP: CPU at one poll a second, and how fast it could go."""
+    from polls import measure
+
+    return measure()
 
 
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
@@ -247,6 +276,8 @@ BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "forecasts": forecasts,
     "price_rules": price_rules,
     "study": study,
+    "citylearn": citylearn,
+    "polls": polls,
 }
 NEED_DATA = {
     "negotiation",
@@ -257,6 +288,7 @@ NEED_DATA = {
     "week",
     "price_rules",
     "study",
+    "citylearn",
     "forecasts",
 }
 

@@ -8,7 +8,7 @@ from neighbourhood import START
 from pair import Party, Wires
 from sealed import RULES, SESSION, SLOT, Street
 
-from coordinator.contract_book import CONTRACTS_MAX
+from coordinator.contract_book import CONTRACTS_MAX, LIVES_MAX
 from coordinator.contracts import contract_id
 from coordinator.errors import LocalProtocolError, RemoteProtocolError
 from coordinator.messages import (
@@ -56,6 +56,7 @@ def bound(energy_wh: int = 100) -> tuple[Party, Party]:
 
 def offer_of(buyer: str, number: int = 0, inc: int = 7, **changes: Any) -> Any:
     body = {
+        "inc": inc,
         "contract_id": contract_id(buyer, inc, SESSION, SELLER, number),
         "slot": SLOT.key,
         "seller": SELLER,
@@ -140,6 +141,18 @@ def test_nobody_can_take_another_homes_contract_id() -> None:
         with pytest.raises(RemoteProtocolError, match="not the sender's own"):
             seller.book.receive(forged, START)
     assert kinds(seller.receive(buyer.offer(SELLER), START)) == ["accept"]
+
+
+def test_a_buyer_s_offers_in_one_session_are_limited_whatever_incarnation_it_claims() -> None:
+    """Each offer costs its seller two rows; and more than a leaf can carry ended the seller's loop."""
+    _, seller = parties()
+    for inc in range(CONTRACTS_MAX):
+        assert kinds(seller.receive(offer_of(BUYER, inc=inc, energy_wh=1).wire, START)) == ["accept"]
+    more = offer_of(BUYER, inc=CONTRACTS_MAX, energy_wh=1)
+    with pytest.raises(RemoteProtocolError, match="too many offers"):
+        seller.book.receive(more, START)
+    assert kinds(seller.receive(offer_of(THIRD).wire, START)) == ["accept"]
+    assert kinds(seller.close_gate(GATE_AT)) == ["position", "leaf", "leaf"]
 
 
 def test_offers_for_another_seller_or_an_unknown_slot_promise_nothing() -> None:
@@ -340,6 +353,33 @@ def test_a_seller_without_word_asks_for_the_position_until_it_comes() -> None:
         seller.receive(wire, GATE_AT + 2 * RETRY)
     assert seller.statuses == ["counted"]
     assert seller.book.next_deadline() is None
+
+
+def test_a_buyer_that_never_tells_its_position_is_asked_ever_less_often() -> None:
+    _, seller = bound()
+    seller.close_gate(GATE_AT)
+    asked, at = 0, seller.book.next_deadline()
+    while at is not None and at < GATE_AT + timedelta(days=1):
+        asked += len(seller.tick(at))
+        at = seller.book.next_deadline()
+    assert 24 <= asked <= 60
+    assert at is not None
+    assert at - GATE_AT < timedelta(days=1, hours=1)
+
+
+def test_a_position_of_another_incarnation_may_decide_too_but_not_any_number_of_them() -> None:
+    """A buyer whose ledger was restored says its position anew; the leaf must fit the one of its own life."""
+    buyer, seller = bound()
+    for inc in range(100, 100 + LIVES_MAX + 2):
+        other = STREET.seal(Position, BUYER, inc=inc, slot=SLOT.key, root="0f" * 16, sold_wh=0, bought_wh=0)
+        seller.receive(other.wire, START)
+    assert sum(entry.kind == "position" for entry in seller.entries) == LIVES_MAX
+    buyer, seller = bound()
+    older = STREET.seal(Position, BUYER, inc=100, slot=SLOT.key, root="0f" * 16, sold_wh=0, bought_wh=0)
+    seller.receive(older.wire, START)
+    for wire in delivered(buyer.close_gate(GATE_AT), seller):
+        seller.receive(wire, GATE_AT)
+    assert seller.statuses == ["counted"]
 
 
 def test_a_leaf_that_is_not_in_the_position_decides_nothing() -> None:

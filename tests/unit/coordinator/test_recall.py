@@ -1,0 +1,177 @@
+"""A ledger restored from a backup makes no honest home a liar, and what its neighbours hold comes back."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from neighbourhood import START, Neighbourhood
+from sealed import RULES, SLOT, Street
+
+from coordinator.codec import Verified
+from coordinator.contracts import Status
+from coordinator.errors import RemoteProtocolError
+from coordinator.identity import Identity
+from coordinator.ledger import Mark, local
+from coordinator.ledger_store import LedgerStore
+from coordinator.messages import ADAPTER, Recital
+from coordinator.recall import PARTS_MAX, REBORN_AFTER_SLOTS, parts_of, reborn_mark
+
+AWAY = timedelta(seconds=REBORN_AFTER_SLOTS * RULES.slot_s + 60)
+MEMORY = timedelta(hours=48)
+
+
+def test_a_ledger_that_was_silent_for_two_slots_is_another_life_and_a_younger_one_is_not() -> None:
+    newest_ms = int(START.timestamp() * 1000)
+    assert reborn_mark(None, START, RULES, MEMORY) is None
+    assert reborn_mark(newest_ms, START + timedelta(minutes=29), RULES, MEMORY) is None
+    mark = reborn_mark(newest_ms, START + AWAY, RULES, MEMORY)
+    assert mark is not None
+    assert mark.data["since"] <= START.timestamp() - RULES.slot_s
+    assert mark.slot + RULES.slot_s > (START + AWAY).timestamp()
+
+
+def test_a_new_life_has_a_new_incarnation_that_is_durable_with_its_mark(tmp_path: Path) -> None:
+    owner = Identity.from_seed(bytes(32)).id
+    mark = Mark(kind="reborn", slot=SLOT.key, data={"since": SLOT.key})
+    with LedgerStore(tmp_path / "a.db", owner) as store:
+        before = store.incarnation
+        store.renew(local(mark, START))
+        after = store.incarnation
+    with LedgerStore(tmp_path / "a.db", owner) as store:
+        assert before != after == store.incarnation
+        assert store.marks("reborn") == [mark]
+
+
+def test_a_clock_that_once_showed_a_far_year_does_not_end_a_home_s_trading(tmp_path: Path) -> None:
+    street = Neighbourhood(tmp_path, homes=2)
+    home = street.identities[0]
+    street.stop(home.id)
+    with LedgerStore(tmp_path / f"{home.id}.db", home.id) as store:
+        far = Mark(kind="ready", slot=SLOT.key + 50 * 365 * 86_400, data={})
+        store.append([local(far, START)])
+    street.start(home)
+    street.run_slots(1)
+    assert street.homes[home.id].results
+
+
+def restored(tmp_path: Path, victim_number: int = 0) -> tuple[Neighbourhood, Identity]:
+    """A street in which one home's ledger comes back from a backup made two slots of trade earlier."""
+    street = Neighbourhood(tmp_path, homes=4, seed=2)
+    victim = street.identities[victim_number]
+    street.run_slots(2)
+    street.stop(victim.id)
+    shutil.copy(tmp_path / f"{victim.id}.db", tmp_path / "backup")
+    street.start(victim)
+    street.run_slots(3)
+    street.stop(victim.id)
+    shutil.copy(tmp_path / "backup", tmp_path / f"{victim.id}.db")
+    street.run(street.now + AWAY)
+    return street, victim
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_a_restored_ledger_lost_comes_back_from_the_neighbours(tmp_path: Path, number: int) -> None:
+    street, victim = restored(tmp_path, number)
+    others = [d for home, d in street.desks.items() if home != victim.id]
+    counted = {
+        c.id
+        for desk in others
+        for c in desk.trader.book.contracts()
+        if c.status is Status.COUNTED and victim.id in (c.buyer, c.seller)
+    }
+    street.start(victim)
+    book = street.desks[victim.id].trader.book
+    assert not counted <= {c.id for c in book.contracts()}
+    street.run_on(40)
+    assert book.reborn is not None
+    assert not book.reborn.unheard
+    old = [c for c in book.contracts() if c.slot <= book.reborn.until]
+    assert counted == {c.id for c in old if c.status is Status.COUNTED}
+    result = street.audit()
+    assert (result.ledger_mismatches, result.wh_sold_twice) == (0, 0)
+
+
+def test_a_restored_home_trades_again_and_signs_no_two_contents_in_one_life(tmp_path: Path) -> None:
+    street, victim = restored(tmp_path)
+    street.start(victim)
+    lives: set[int] = set()
+    said: dict[tuple[object, ...], bytes] = {}
+    street.run_slots(4)
+    for sender, _, wire in street.sent:
+        message = ADAPTER.validate_json(wire.partition(b"\n")[0])
+        if sender == victim.id and message.kind == "position":
+            lives.add(message.inc)
+            assert said.setdefault((message.inc, message.slot, message.trade), wire) == wire
+    assert len(lives) == 2
+    fence = street.desks[victim.id].trader.book.reborn
+    assert fence is not None
+    assert any(c.slot > fence.until for c in street.desks[victim.id].trader.book.contracts())
+
+
+def test_a_buyer_whose_ledger_lost_its_position_releases_the_seller_that_waits(tmp_path: Path) -> None:
+    """Its position and leaves never arrived anywhere: nobody can know what was in them."""
+    street = Neighbourhood(tmp_path, homes=2, seed=5)
+    street.homes[street.identities[0].id].seed, street.homes[street.identities[1].id].seed = 0, 1
+    for identity in street.identities:
+        shutil.copy(tmp_path / f"{identity.id}.db", tmp_path / f"{identity.id}.empty")
+    street.tamper = lambda sender, to, wire: None if b'"kind":"position"' in wire[:40] else wire
+    street.run_slots(6)
+    waiting = [c for d in street.desks.values() for c in d.trader.book.contracts() if c.status is Status.ACCEPTED]
+    assert waiting
+    buyer = next(i for i in street.identities if i.id == waiting[0].buyer)
+    mine = [c for c in waiting if c.buyer == buyer.id]
+    with LedgerStore(tmp_path / "old.db", buyer.id) as store:
+        store.append([local(Mark(kind="old", slot=0, data={}), START)])
+    street.stop(buyer.id)
+    shutil.copy(tmp_path / "old.db", tmp_path / f"{buyer.id}.db")
+    street.tamper = lambda sender, to, wire: wire
+    street.run(street.now + AWAY)
+    street.start(buyer)
+    street.run_on(120)
+    seller = street.desks[mine[0].seller].trader.book
+    assert {c.status for c in seller.contracts() if c.id in {m.id for m in mine}} == {Status.VOID}
+    result = street.audit()
+    assert result.ledger_mismatches == 0
+
+
+def test_a_recital_holds_what_the_two_said_to_each_other_and_nothing_else() -> None:
+    street = Street(3)
+    me, peer, third = street.ids
+    from coordinator.messages import Lapse, Meter, Presence
+
+    about = {"slot": SLOT.key, "contract_id": "0a" * 16, "offer_hash": "0b" * 16}
+    wanted = [street.seal(Lapse, me, peer, **about), street.seal(Lapse, peer, me, **about)]
+    others: list[Verified[object]] = [
+        street.seal(Lapse, me, third, **about),
+        street.seal(Lapse, third, me, **about),
+        street.seal(Meter, peer, me, slot=SLOT.key, import_wh=1, export_wh=0),
+        street.seal(Presence, peer),
+    ]
+    parts = parts_of([v.wire for v in [*wanted, *others]], peer)
+    assert parts == [tuple(v.wire.decode() for v in wanted)]
+    assert parts_of([], peer) == [()]
+    many = parts_of([wanted[0].wire] * 60, peer)
+    assert len(many) > 1
+    assert sum(map(len, many)) == 60
+
+
+def test_a_recital_that_nobody_asked_for_changes_nothing_and_an_endless_one_is_refused(tmp_path: Path) -> None:
+    street, victim = restored(tmp_path)
+    teller = street.identities[1]
+    body = {"slot": SLOT.key, "part": 1, "parts": PARTS_MAX + 1, "undecided": 0, "wires": ()}
+    sealed = Street(1).header(teller.id, victim.id, street.now) | {"community": street.charter.terms}
+    from coordinator.codec import encode
+
+    recital = encode(Recital.model_validate({**sealed, **body}), teller)
+    other = street.desks[street.identities[2].id]
+    before = other.trader.book.contracts()
+    unasked = encode(Recital.model_validate({**sealed, **body, "to": street.identities[2].id}), teller)
+    assert other.receive(unasked.wire, street.now) is not None
+    assert other.trader.book.contracts() == before
+    street.start(victim)
+    desk = street.desks[victim.id]
+    assert desk.receive(recital.wire, street.now) is None
+    assert desk.refused["recites more than there can be"] == 1
+    with pytest.raises(RemoteProtocolError):
+        desk._recalls.whole(recital.message)

@@ -1,0 +1,103 @@
+"""A running home goes over to another charter by itself, and lives on alone when it is in none."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agent import charter_now
+from agent.charter_founding import make_card, meter_commitment
+from agent.charter_now import CharterChangedError, current_charter, until_changed
+from agent.charter_state import CharterState
+from agent.config import HomeConfig, load_config
+from agent.first_files import write_first_files
+from coordinator.charter import Charter, Rules
+from coordinator.charter_history import History
+from coordinator.charter_votes import depart
+from coordinator.clock import ManualClock, unix_ms
+from coordinator.identity import Identity, encode_base64
+
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+
+
+class Home:
+    def __init__(self, folder: Path, name: str) -> None:
+        self.config: HomeConfig = load_config(write_first_files(folder, name=name, timezone="UTC", currency="EUR"))
+        self.identity = Identity.load(self.config.community.key_file)
+        self.state = CharterState(self.config, self.identity.id)
+        self.member, _ = make_card(self.config, self.identity, self.state)
+
+    def charter(self, now: datetime = NOW) -> Charter:
+        return current_charter(self.config, self.identity, now)
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> list[Home]:
+    """Two homes alone, with the founding of both of them signed by both and waiting."""
+    made = [Home(tmp_path / name, name) for name in ("anna", "bert")]
+    members = tuple(sorted((home.member for home in made), key=lambda member: member.id))
+    charter = Charter(name="elm", currency="EUR", founded_ms=unix_ms(NOW), rules=Rules(), members=members)
+    signatures = {home.identity.id: encode_base64(home.identity.sign(charter.canonical)) for home in made}
+    for home in made:
+        home.state.save_coming(History(charter=charter, signatures=signatures))
+    return made
+
+
+def test_a_founding_signed_by_all_is_gone_over_to_and_the_old_papers_stay(homes: list[Home]) -> None:
+    anna = homes[0]
+    alone = anna.state.history().charter
+    assert anna.charter().name == "elm"
+    assert [charter.hash for charter in anna.state.left()] == [alone.hash]
+    assert anna.state.coming() is None
+    assert anna.charter().name == "elm"
+
+
+def test_a_founding_that_one_has_not_signed_changes_nothing(homes: list[Home]) -> None:
+    anna, coming = homes[0], homes[0].state.coming()
+    assert coming is not None
+    anna.state.save_coming(coming.model_copy(update={"signatures": {}}))
+    assert anna.charter().name == "anna"
+
+
+def test_a_running_home_notices(homes: list[Home], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charter_now, "LOOK_S", 0.001)
+    anna = homes[0]
+    with pytest.raises(CharterChangedError, match="epoch 0 of 'elm'"):
+        asyncio.run(until_changed(anna.state.history().charter, anna.config, anna.identity, ManualClock(NOW)))
+
+    async def stays() -> None:
+        async with asyncio.timeout(0.1):
+            await until_changed(anna.charter(), anna.config, anna.identity, ManualClock(NOW))
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(stays())
+
+
+def test_who_left_lives_on_alone_and_still_knows_its_partners_keys(homes: list[Home]) -> None:
+    anna, bert = homes
+    anna.charter()
+    history = anna.state.history()
+    word = depart(history.charter.community_id, anna.identity.id, anna.identity, unix_ms(NOW) + 3_600_000)
+    anna.state.save(history.merged(History(charter=history.charter, signatures={}, departures=(word,))))
+    assert len(anna.charter().homes) == 2
+    after = anna.charter(NOW + timedelta(hours=1))
+    assert [member.id for member in after.homes] == [anna.identity.id]
+    assert after.community_id != history.charter.community_id
+    assert bert.identity.id in after.ever
+    assert bert.identity.id not in after.public_keys
+
+
+def test_equal_meters_have_equal_marks_however_they_are_written() -> None:
+    assert meter_commitment("de 0001 77") == meter_commitment("DE000177") != meter_commitment("DE000178")
+
+
+def test_a_card_is_made_once_and_its_recovery_key_may_be_gone(homes: list[Home]) -> None:
+    anna = homes[0]
+    path = anna.config.community.key_file.with_name("recovery.pem")
+    assert path.stat().st_mode & 0o077 == 0
+    path.unlink()
+    again, lines = make_card(anna.config, anna.identity, anna.state, broker="mqtt://10.0.0.1:1883")
+    assert again == anna.member.model_copy(update={"broker": "mqtt://10.0.0.1:1883"})
+    assert not path.exists()
+    assert lines == []
