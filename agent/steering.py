@@ -25,6 +25,8 @@ TELL_WALL_S = 0.05
 everybody's signature, and a fast demo of many homes would do little else."""
 LIFE_TELLS = 4
 """On a fast clock a deviation holds as long as it takes to tell so many."""
+LIFE_POLLS = 2
+"""And as long as so many polls: a home looks, and tells, once in each, and a neighbour's polls lie somewhere between."""
 JITTER_PART = 15
 """At the start of a slot homes change one after the other within this part of it at most."""
 NO_BATTERY = GuardStatus(control="observe", target_w=None, reason="no battery to command")
@@ -48,7 +50,7 @@ def owner_sharing(config: HomeConfig, rules: Rules, speed: float, homes: int) ->
     return Sharing(
         rules=rules,
         interval_s=max(rules.deviation_s, tell_s),
-        life_s=max(rules.deviation_life_s, LIFE_TELLS * tell_s),
+        life_s=max(rules.deviation_life_s, LIFE_TELLS * tell_s, LIFE_POLLS * config.poll.interval_s * speed),
         range_w=0.0 if envelope is None else envelope.charge_w + envelope.discharge_w,
         wear_limit_wh=float("inf") if limit_wh is None else limit_wh,
     )

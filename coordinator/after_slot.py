@@ -84,7 +84,8 @@ class AfterSlot:
     def _announce(self, slot: Slot, net_wh: int, now: datetime) -> list[Effect]:
         """Say to everybody what the meter shows beyond the contracts."""
         session, contracts = Session(slot.key, "residual"), Session(slot.key)
-        if not self._rules.residual_round or now >= session.offers_at(self._rules):
+        late = now >= session.offers_at(self._rules)
+        if not self._rules.residual_round or late or self._book.restored(slot.key):
             return []
         wh = remainder_wh(net_wh, self._book.net_wh(contracts), self._book.doubtful_wh(contracts))
         wh = max(-self._limit_wh, min(self._limit_wh, wh))

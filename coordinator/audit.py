@@ -1,6 +1,6 @@
 """Compare the ledgers of several homes: do every two of them agree, and was any Wh sold twice?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +33,20 @@ class Audit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """One home's side: its contracts by id, and what it allowed itself to sell by session."""
+    """One home's side: its contracts by id, and what it allowed itself to sell by session.
+
+    Of the slots in `lost`, (first, last) each, a restored ledger does not know any more what it allowed itself.
+    """
 
     contracts: Mapping[str, Contract]
     mandates_wh: Mapping[Session, int]
+    lost: Sequence[tuple[int, int]] = ()
+
+    def oversold_wh(self, session: Session, sold_wh: int) -> int:
+        """Return by how much the buyers' count exceeds what this home decided to sell."""
+        if session not in self.mandates_wh and any(first <= session.slot <= last for first, last in self.lost):
+            return 0
+        return max(0, sold_wh - self.mandates_wh.get(session, 0))
 
 
 def read_books(path: Path, charter: Charter, home: str) -> Books:
@@ -55,7 +65,8 @@ def read_books(path: Path, charter: Charter, home: str) -> Books:
         except RemoteProtocolError as error:
             raise AuditError(f"{path}: a message in it does not verify ({error})") from None
         mandates = {mandate_session(mark): int(mark.data["sell_wh"]) for mark in store.marks("mandate")}
-    return Books(contracts={c.id: c for c in book.contracts()}, mandates_wh=mandates)
+        lost = [(int(mark.data["since"]), mark.slot) for mark in store.marks("reborn")]
+    return Books(contracts={c.id: c for c in book.contracts()}, mandates_wh=mandates, lost=lost)
 
 
 def _counts(books: Books, contract_id: str) -> Contract | None:
@@ -89,7 +100,7 @@ def audit(books: Mapping[str, Books]) -> Audit:
         if views and views[0] is not None:
             key = (contract.seller, contract.session)
             sold_wh[key] = sold_wh.get(key, 0) + views[0].energy_wh
-    twice = sum(max(0, wh - books[s].mandates_wh.get(k, 0)) for (s, k), wh in sold_wh.items() if s in books)
+    twice = sum(books[seller].oversold_wh(session, wh) for (seller, session), wh in sold_wh.items() if seller in books)
     return Audit(
         contracts_counted=len(counted),
         contracts_residual=sum(contract.trade == "residual" for contract in counted.values()),

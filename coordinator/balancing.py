@@ -80,7 +80,7 @@ def weight(age_s: float, life_s: float) -> float:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
     slot: int
-    order: tuple[int, int]
+    seq: int
     numbers: Numbers
     at: datetime
 
@@ -108,11 +108,12 @@ class Neighbours:
             raise RemoteProtocolError(said.sender, "deviation of another slot")
         if max(abs(said.power_w), said.give_w, said.take_w) > self._rules.deviation_limit_w:
             raise RemoteProtocolError(said.sender, "deviation beyond the charter's limit")
-        last, order = self._heard.get(said.sender), (said.inc, said.seq)
-        if last is not None and order <= last.order:
+        # Numbers go on rising over a restart, whatever its incarnation: they begin with the time.
+        last = self._heard.get(said.sender)
+        if last is not None and said.seq <= last.seq:
             raise RemoteProtocolError(said.sender, "deviation not newer than the last one")
         numbers = Numbers(power_w=said.power_w, give_w=said.give_w, take_w=said.take_w)
-        self._heard[said.sender] = _Heard(slot=said.slot, order=order, numbers=numbers, at=now)
+        self._heard[said.sender] = _Heard(slot=said.slot, seq=said.seq, numbers=numbers, at=now)
 
     def fresh(self, now: datetime, life_s: float) -> list[Numbers]:
         """Return what counts now, each weighted by its age.

@@ -4,7 +4,7 @@ Decisions return effects and change nothing; what they decided counts once the s
 `apply` (contracts.py, where the states of a contract are told).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from coordinator.messages import (
     Accept,
     Lapse,
     Leaf,
+    Lost,
     Meter,
     Offer,
     Position,
@@ -31,8 +32,12 @@ from coordinator.sessions import Session
 
 EVIDENCE_LIFE = timedelta(days=30)
 """Final answers stay valid this long; a peer that was away so long needs its people to talk."""
-CONTRACTS_MAX = 64
-"""Of one pair in one session: as many as a leaf can carry."""
+LIVES_MAX = 3
+"""Positions of one partner in one session that are kept: one for each incarnation, until a leaf fits one."""
+CONTRACTS_MAX = 8
+"""Offers of one buyer to one seller in one session. Honest homes make one; more would fill ledgers, and leaves."""
+ASK_SHARE, ASK_AT_MOST = 4, timedelta(hours=1)
+"""A position is asked for again after this part of the time since the gate, and at least so often."""
 
 
 class ContractBook(Contracts):
@@ -41,13 +46,14 @@ class ContractBook(Contracts):
     Args:
         me: Own id.
         rules: The charter's rules.
+        peers: The other members.
         incarnation: Number of this ledger's life; part of every contract id: a restored backup cannot reuse one.
     """
 
-    def __init__(self, *, me: str, rules: Rules, incarnation: int) -> None:
-        super().__init__(me=me, rules=rules)
+    def __init__(self, *, me: str, rules: Rules, incarnation: int, peers: Iterable[str] = ()) -> None:
+        super().__init__(me=me, rules=rules, peers=peers)
         self._incarnation = incarnation
-        self._held: dict[tuple[Session, str], Verified[Leaf]] = {}
+        self._held: dict[tuple[Session, str, int], Verified[Leaf]] = {}
 
     # Buying and selling
 
@@ -92,9 +98,11 @@ class ContractBook(Contracts):
             case Position() | Leaf():
                 return self._on_position(verified)
             case PositionRequest() as request:
-                said = self._book(Session(request.slot, request.trade)).said
-                keys = [("position", EVERYBODY), ("leaf", request.sender)]
-                return [Again(wire=said[key], to=request.sender) for key in keys if key in said]
+                return self._on_request(request, now)
+            case Lost():
+                book = self._book(Session(verified.message.slot, verified.message.trade))
+                waits = any(self._waits_for(c, verified.message.sender) for c in book.contracts.values())
+                return [Keep(verified=verified)] if waits else []
             case Meter() as meter:
                 session = Session(meter.slot)
                 known = ("meter", meter.sender) in self._book(session).said
@@ -104,17 +112,21 @@ class ContractBook(Contracts):
     def _on_offer(self, verified: Verified[Offer], now: datetime) -> list[Effect]:
         offer = verified.message
         session = Session(offer.slot, offer.trade)
+        book, offer_hash = self._book(session), message_id(verified.wire)
+        known = book.contracts.get(offer.contract_id)
+        if known is not None and known.buyer == offer.sender:
+            answer = book.said.get(("answer", known.id))
+            return [Again(wire=answer, to=offer.sender)] if answer and known.offer_hash == offer_hash else []
         ids = (contract_id(offer.sender, offer.inc, session, self._me, n) for n in range(CONTRACTS_MAX))
         if offer.contract_id not in ids:
             raise RemoteProtocolError(offer.sender, "contract id is not the sender's own")
-        book, offer_hash = self._book(session), message_id(verified.wire)
-        known = book.contracts.get(offer.contract_id)
-        if known is not None:
-            answer = book.said.get(("answer", known.id))
-            return [Again(wire=answer, to=offer.sender)] if answer and known.offer_hash == offer_hash else []
+        if sum(c.buyer == offer.sender for c in book.contracts.values()) >= CONTRACTS_MAX:
+            raise RemoteProtocolError(offer.sender, "makes too many offers in one session")
         if book.sell_wh is None or book.closed or now >= session.gate_at(self._rules) or offer.seller != self._me:
             return []  # it comes again or lapses at the buyer's; nothing was promised
-        if offer.sender in book.positions:
+        if self.restored(session.slot):
+            return []  # what was promised before the ledger was lost is not known
+        if any(buyer == offer.sender for buyer, _ in book.positions):
             return []  # the buyer's gate is closed; its leaf, which left this offer out, does not come again
         sold_wh = sum(c.energy_wh for c in self._sold(session))
         reason = ""
@@ -163,7 +175,8 @@ class ContractBook(Contracts):
             return []
         contracts = self._book(session).contracts.values()
         sold = self._sold(session)
-        bought = [c for c in contracts if c.status is Status.BOUND]
+        given = {Status.BOUND, Status.COUNTED}
+        bought = [c for c in contracts if c.buyer == self._me and c.status in given]
         firm = [*sold, *bought]
         # A seller may have accepted what lapsed here, and our lapse may be lost: its leaf tells it that nothing counts.
         lapsed = {c.seller for c in contracts if c.status is Status.LAPSED}
@@ -189,23 +202,41 @@ class ContractBook(Contracts):
         """Keep a partner's position, and its leaf once that is proved to be in the position's root."""
         message = verified.message
         session, sender = Session(message.slot, message.trade), message.sender
-        if sender not in self.partners(session):
-            return []
         book = self._book(session)
+        if sender not in self.partners(session) or sender in book.lost or sender in book.leaves:
+            return []
         effects: list[Effect] = []
-        position = book.positions.get(sender)
+        position = book.positions.get((sender, message.inc))
         if isinstance(message, Leaf):
-            self._held[session, sender] = Verified.narrow(verified, Leaf)
-        elif position is None:
+            self._held[session, sender, message.inc] = Verified.narrow(verified, Leaf)
+        elif position is None and sum(home == sender for home, _ in book.positions) < LIVES_MAX:
             position = message
             effects.append(Keep(verified=verified))
-        leaf = self._held.get((session, sender))
+        leaf = self._held.get((session, sender, message.inc))
         if position is None or leaf is None:
             return effects
-        del self._held[session, sender]
+        del self._held[session, sender, message.inc]
         content = leaf.message
         proved = prove(leaf_hash(self._me, content.contract_ids, content.salt), content.proof, position.root)
-        return [*effects, Keep(verified=leaf)] if proved and sender not in book.leaves else effects
+        return [*effects, Keep(verified=leaf)] if proved else effects
+
+    def _waits_for(self, contract: Contract, buyer: str) -> bool:
+        return contract.buyer == buyer and contract.status is Status.ACCEPTED
+
+    def _on_request(self, request: PositionRequest, now: datetime) -> list[Effect]:
+        """Say position and leaf again; where the ledger lost them, say so."""
+        session = Session(request.slot, request.trade)
+        book, asks = self._book(session), request.sender
+        leaf, lost = book.own_leaves.get(asks), book.said.get(("lost", asks))
+        position = None if leaf is None else book.own_positions.get(leaf.inc)
+        if leaf is not None and position is not None:
+            return [Again(wire=position, to=asks), Again(wire=leaf.wire, to=asks)]
+        if lost is not None or not self.restored(request.slot):
+            return [] if lost is None else [Again(wire=lost, to=asks)]
+        if now < session.gate_at(self._rules) or (book.contracts and not book.closed):
+            return []  # the gate will tell
+        body = {"slot": request.slot, "trade": request.trade}
+        return [Say(kind=Lost, to=asks, expires_at=now + EVIDENCE_LIFE, body=body)]
 
     # Time
 
@@ -219,7 +250,7 @@ class ContractBook(Contracts):
         for contract in self._waiting():
             if now < self._waits_until(contract):
                 continue
-            self._retry_at[contract.id] = now + self._retry
+            self._retry_at[contract.id] = now + self._patience(contract, now)
             if contract.status is Status.ACCEPTED:
                 expires_at = now + timedelta(seconds=self._rules.slot_s)
                 body = {"slot": contract.slot, "trade": contract.trade}
@@ -230,6 +261,13 @@ class ContractBook(Contracts):
                 wire = self._book(contract.session).said["offer", contract.id]
                 effects.append(Again(wire=wire, to=contract.seller))
         return effects
+
+    def _patience(self, contract: Contract, now: datetime) -> timedelta:
+        """Return when to say it again: a buyer that never tells its position is asked ever less often."""
+        if contract.status is Status.OFFERED:
+            return self._retry
+        since_gate = now - contract.session.gate_at(self._rules)
+        return max(self._retry, min(since_gate / ASK_SHARE, ASK_AT_MOST))
 
     def _waiting(self) -> list[Contract]:
         """Return what needs another word of the partner's: an answer, or after the gate a position."""

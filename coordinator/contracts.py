@@ -12,70 +12,18 @@ restart that applies the stored entries again stands where it stood. What to do 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
+from typing import Any
 
 from coordinator.charter import Rules
-from coordinator.codec import Verified, digest, message_id
+from coordinator.codec import Verified, message_id
+from coordinator.contract import ALIVE, UNANSWERED, Contract, OwnLeaf, Reborn, SessionBook, Status, contract_id
 from coordinator.ledger import Entry, Mark, Origin
-from coordinator.messages import Accept, Lapse, Leaf, Meter, Offer, Position, Reject, Trade
+from coordinator.messages import Accept, Lapse, Leaf, Lost, Meter, Offer, Position, Reject
 from coordinator.sessions import Session
 
-
-class Status(Enum):
-    OFFERED = "offered"
-    BOUND = "bound"
-    REJECTED = "rejected"
-    LAPSED = "lapsed"
-    ACCEPTED = "accepted"
-    FREED = "freed"
-    COUNTED = "counted"
-    VOID = "void"
-
-
-UNANSWERED = frozenset({Status.OFFERED, Status.ACCEPTED})
-ALIVE = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED, Status.COUNTED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contract:
-    """One contract as this home knows it."""
-
-    id: str
-    slot: int
-    trade: Trade = "slot"
-    seller: str
-    buyer: str
-    energy_wh: int
-    price_micro: int
-    status: Status
-    offer_hash: str
-    expires_ms: int
-
-    @property
-    def session(self) -> Session:
-        return Session(self.slot, self.trade)
-
-
-def contract_id(buyer: str, incarnation: int, session: Session, seller: str, number: int) -> str:
-    """Return the id of the buyer's offer with this number to the seller; no other home can take it."""
-    return digest(f"{buyer}|{incarnation}|{session.slot}|{session.trade}|{seller}|{number}".encode())
-
-
-@dataclass(slots=True)
-class SessionBook:
-    """What is known of one session."""
-
-    sell_wh: int | None = None
-    """None until this home decided; an offer that comes earlier is answered when it comes again."""
-    floor_micro: int = 0
-    closed: bool = False
-    contracts: dict[str, Contract] = field(default_factory=dict)
-    positions: dict[str, Position] = field(default_factory=dict)
-    leaves: dict[str, Leaf] = field(default_factory=dict)
-    said: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    """Wires by (kind, contract id or partner), for those who ask again."""
+__all__ = ["ALIVE", "UNANSWERED", "Contract", "Contracts", "Status", "contract_id", "mandate_session"]
 
 
 class Contracts:
@@ -84,10 +32,13 @@ class Contracts:
     Args:
         me: Own id.
         rules: The charter's rules.
+        peers: The other members.
     """
 
-    def __init__(self, *, me: str, rules: Rules) -> None:
+    def __init__(self, *, me: str, rules: Rules, peers: Iterable[str] = ()) -> None:
         self._me = me
+        self._peers = frozenset(peers)
+        self.reborn: Reborn | None = None
         self._rules = rules
         self._sessions: dict[Session, SessionBook] = {}
         self._session_of: dict[str, Session] = {}
@@ -111,6 +62,9 @@ class Contracts:
         session = self._session_of.get(contract)
         return None if session is None else self._sessions[session].contracts[contract]
 
+    def knows(self, contract: str) -> bool:
+        return contract in self._session_of
+
     def closed(self, session: Session) -> bool:
         return self._book(session).closed
 
@@ -127,7 +81,13 @@ class Contracts:
     def settleable(self, slot: int) -> bool:
         """Return whether no contract of the slot waits for its gate or for a partner's word."""
         sessions = (Session(slot, "slot"), Session(slot, "residual"))
+        if self.restored(slot) and self.reborn is not None and self.reborn.unheard:
+            return False
         return all(self.resolved(session) or not self._book(session).contracts for session in sessions)
+
+    def restored(self, slot: int) -> bool:
+        """Return whether the ledger may have lost what was agreed in the slot."""
+        return self.reborn is not None and self.reborn.covers(slot)
 
     def net_wh(self, session: Session) -> int:
         """Return the energy to plan with, + bought: as buyer what is bound, as seller what was promised."""
@@ -159,15 +119,19 @@ class Contracts:
         """Change state from one durable entry."""
         own = entry.origin is Origin.OWN
         if isinstance(entry.content, Mark):
-            self._apply_mark(entry.content)
+            self._apply_mark(entry.content, _at(entry))
             return
         wire, message = entry.content.wire, entry.content.message
+        if message.sender == self._me and not own:
+            self._regain(entry.content, entry)
+            return
         match message:
             case Offer():
                 self._apply_offer(entry, message)
             case Accept() | Reject():
                 accepted = Status.ACCEPTED if own else Status.BOUND
-                self._set(message.contract_id, accepted if isinstance(message, Accept) else Status.REJECTED)
+                if own or self._status(message.contract_id) is Status.OFFERED:
+                    self._set(message.contract_id, accepted if isinstance(message, Accept) else Status.REJECTED)
                 if own:
                     self._said_of(message.contract_id)["answer", message.contract_id] = wire
             case Lapse() if own:
@@ -179,6 +143,8 @@ class Contracts:
                 self._set(message.contract_id, Status.FREED)
             case Position() | Leaf():
                 self._apply_gate(entry, message)
+            case Lost():
+                self._apply_lost(entry, message)
             case Meter():
                 of = message.to if own else message.sender
                 self._open(Session(message.slot)).said["meter", of] = wire
@@ -186,11 +152,19 @@ class Contracts:
     def _open(self, session: Session) -> SessionBook:
         return self._sessions.setdefault(session, SessionBook())
 
-    def _apply_mark(self, mark: Mark) -> None:
+    def _apply_mark(self, mark: Mark, at: datetime) -> None:
         if mark.kind == "mandate":
             book = self._open(mandate_session(mark))
             book.sell_wh = int(mark.data["sell_wh"])
             book.floor_micro = int(mark.data["floor_micro"])
+        elif mark.kind == "closed":
+            self._close(self._open(mandate_session(mark)), at)
+        elif mark.kind == "reborn":
+            earlier = self.reborn.since if self.reborn is not None and self.reborn.unheard else mark.slot
+            since = min(int(mark.data["since"]), earlier)
+            self.reborn = Reborn(since=since, until=mark.slot, at=at, unheard=set(self._peers))
+        elif mark.kind == "recited" and self.reborn is not None:
+            self.reborn.unheard.discard(str(mark.data["peer"]))
 
     def _apply_offer(self, entry: Entry, offer: Offer) -> None:
         session = Session(offer.slot, offer.trade)
@@ -205,13 +179,14 @@ class Contracts:
             buyer=offer.sender,
             energy_wh=offer.energy_wh,
             price_micro=offer.price_micro,
-            status=Status.OFFERED,
+            status=Status.VOID if book.closed else Status.OFFERED,
             offer_hash=message_id(wire),
             expires_ms=offer.expires_ms,
         )
         self._session_of[offer.contract_id] = session
         self._retry_at[offer.contract_id] = _at(entry) + self._retry
-        self._unanswered[offer.contract_id] = None
+        if not book.closed:
+            self._unanswered[offer.contract_id] = None
         if entry.origin is Origin.OWN:
             book.said["offer", offer.contract_id] = wire
 
@@ -219,14 +194,59 @@ class Contracts:
         session = Session(message.slot, message.trade)
         book = self._open(session)
         if entry.origin is Origin.OWN:
-            book.said[message.kind, message.to] = entry.wire
+            self._keep_gate(book, entry)
             if isinstance(message, Position):
                 self._close(book, _at(entry))
         elif isinstance(message, Position):
-            book.positions[message.sender] = message
+            book.positions[message.sender, message.inc] = message
         else:
             book.leaves[message.sender] = message
             self._decide(book, message)
+
+    def _keep_gate(self, book: SessionBook, entry: Entry) -> None:
+        assert isinstance(entry.content, Verified)
+        message = entry.content.message
+        if isinstance(message, Position):
+            book.own_positions.setdefault(message.inc, entry.wire)
+        else:
+            book.own_leaves.setdefault(message.to, OwnLeaf(message.inc, entry.wire))
+
+    def _regain(self, verified: Verified[Any], entry: Entry) -> None:
+        """Take back what this home said in an earlier life of its ledger, as a partner repeats it."""
+        message = verified.message
+        book = self._open(Session(message.slot, getattr(message, "trade", "slot")))
+        match message:
+            case Offer():
+                self._apply_offer(entry, message)
+            case Accept() | Reject():
+                self._said_of(message.contract_id)["answer", message.contract_id] = verified.wire
+                accepted = isinstance(message, Accept)
+                self._set(message.contract_id, Status.ACCEPTED if accepted else Status.REJECTED)
+            case Lapse():
+                self._said_of(message.contract_id)["lapse", message.contract_id] = verified.wire
+                if self._status(message.contract_id) is Status.OFFERED:
+                    self._set(message.contract_id, Status.LAPSED)
+            case Position():
+                self._keep_gate(book, entry)
+            case Leaf():
+                self._keep_gate(book, entry)
+                for contract in list(book.contracts.values()):
+                    if (contract.buyer, contract.seller) == (self._me, message.to):
+                        counts = contract.id in message.contract_ids
+                        self._set(contract.id, Status.COUNTED if counts else Status.VOID)
+            case Lost():
+                book.said["lost", message.to] = verified.wire
+
+    def _apply_lost(self, entry: Entry, message: Lost) -> None:
+        book = self._open(Session(message.slot, message.trade))
+        if entry.origin is Origin.OWN:
+            book.said["lost", message.to] = entry.wire
+            self._close(book, _at(entry))
+            return
+        book.lost.add(message.sender)
+        for contract in list(book.contracts.values()):
+            if contract.buyer == message.sender and contract.status is Status.ACCEPTED:
+                self._set(contract.id, Status.VOID)
 
     def _close(self, book: SessionBook, at: datetime) -> None:
         book.closed = True
@@ -245,10 +265,16 @@ class Contracts:
     def _said_of(self, contract: str) -> dict[tuple[str, str], bytes]:
         return self._sessions[self._session_of[contract]].said
 
+    def _status(self, contract: str) -> Status | None:
+        known = self._contract(contract)
+        return None if known is None else known.status
+
     def _set(self, contract: str, status: Status) -> None:
         contracts = self._sessions[self._session_of[contract]].contracts
         contracts[contract] = replace(contracts[contract], status=status)
-        if status not in UNANSWERED:
+        if status in UNANSWERED:
+            self._unanswered[contract] = None
+        else:
             self._unanswered.pop(contract, None)
 
     def forget_before(self, slot: int) -> None:

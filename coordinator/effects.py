@@ -31,7 +31,7 @@ class Whisper:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """Make a peer's message durable, then apply."""
+    """Make durable, then apply, what a peer said, or repeated to us of what we had said ourselves and lost."""
 
     verified: Verified[Any]
 
@@ -51,4 +51,14 @@ class Again:
     to: str
 
 
-Effect = Say | Whisper | Keep | Note | Again
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recite:
+    """Send a peer what the ledger holds of it for the slots from `since` to `until`."""
+
+    to: str
+    since: int
+    until: int
+    undecided: int
+
+
+Effect = Say | Whisper | Keep | Note | Again | Recite

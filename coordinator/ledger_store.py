@@ -97,13 +97,24 @@ class LedgerStore:
         if not entries:
             return
         with self._transaction():
-            last = self._db.execute("SELECT number, hash FROM rows ORDER BY number DESC LIMIT 1").fetchone()
-            number, previous = last or (0, GENESIS)
-            for entry in entries:
-                number += 1
-                previous = chain(previous, entry.origin, entry.at_ms, entry.wire)
-                row = (number, entry.at_ms, entry.origin.value, entry.kind, entry.slot, entry.wire, previous)
-                self._db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._insert(entries)
+
+    def renew(self, entry: Entry) -> None:
+        """Begin another life of this book: in one transaction a new incarnation, and the entry that tells of it."""
+        with self._transaction():
+            incarnation = str(secrets.randbits(48))
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'incarnation'", (incarnation,))
+            self._insert([entry])
+        self.__dict__.pop("incarnation", None)
+
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        last = self._db.execute("SELECT number, hash FROM rows ORDER BY number DESC LIMIT 1").fetchone()
+        number, previous = last or (0, GENESIS)
+        for entry in entries:
+            number += 1
+            previous = chain(previous, entry.origin, entry.at_ms, entry.wire)
+            row = (number, entry.at_ms, entry.origin.value, entry.kind, entry.slot, entry.wire, previous)
+            self._db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -123,6 +134,19 @@ class LedgerStore:
         ):
             yield Row(number=number, at_ms=at_ms, origin=Origin(origin), wire=wire, hash=chained)
 
+    def newest_ms(self) -> int | None:
+        """Return when the newest row was written by this home's clock, or None for an empty book."""
+        row = self._db.execute("SELECT at_ms FROM rows ORDER BY number DESC LIMIT 1").fetchone()
+        return None if row is None else int(row[0])
+
+    def has(self, slot: int, wire: bytes) -> bool:
+        return self._db.execute("SELECT 1 FROM rows WHERE slot = ? AND wire = ?", (slot, wire)).fetchone() is not None
+
+    def wires(self, since_slot: int, until_slot: int) -> list[bytes]:
+        """Return the messages of these slots, both ends included, in the order they were written."""
+        query = "SELECT wire FROM rows WHERE slot BETWEEN ? AND ? AND origin != 'local' ORDER BY number"
+        return [wire for (wire,) in self._db.execute(query, (since_slot, until_slot))]
+
     def entries(self, verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
         """Yield the entries of the slots from `since_slot` on, in order, each signature checked again.
 
@@ -138,8 +162,8 @@ class LedgerStore:
         query = "SELECT wire FROM rows WHERE kind = ? AND origin = 'local' AND slot >= ? ORDER BY number"
         return [Mark.decode(wire) for (wire,) in self._db.execute(query, (kind, since_slot))]
 
-    def last_slot(self, kinds: Iterable[str]) -> int:
-        """Return the newest slot that has a row of one of these kinds, or 0."""
+    def last_slot(self, kinds: Iterable[str], until_slot: int = 2**62) -> int:
+        """Return the newest slot up to `until_slot` that has a row of one of these kinds, or 0."""
         names = list(kinds)
-        query = f"SELECT max(slot) FROM rows WHERE kind IN ({','.join('?' * len(names))})"
-        return int(self._db.execute(query, names).fetchone()[0] or 0)
+        query = f"SELECT max(slot) FROM rows WHERE kind IN ({','.join('?' * len(names))}) AND slot <= ?"
+        return int(self._db.execute(query, [*names, until_slot]).fetchone()[0] or 0)

@@ -52,8 +52,9 @@ __all__ = [
 PATIENCE_ROUNDS = 2
 """A home that missed this many rounds in a row is no longer waited for; its last bid still counts."""
 CLOSING_PARTS, CLOSING_PATIENCE = 4, 6
-"""A home that lacks bids of the last two rounds repeats its own after each quarter of a round's timeout, six times at
-most, and whoever hears one a second time repeats its own: of five messages four arriving, all but one of 78,000 arrive.
+"""A home that lacks bids of the last two rounds repeats its own after each quarter of a round's timeout, and whoever
+hears one a second time repeats its own; each of them six times at most, or one duplicate would keep all of them talking.
+Of five messages four arriving, all but one of 78,000 bids arrive.
 """
 MEMORY_ROUNDS = 4
 """So many past rounds can be told to, or mended with the help of, a neighbour."""
@@ -127,6 +128,7 @@ class Negotiation:
         self._latest: dict[str, tuple[int, ...]] = {}
         self._before: dict[str, tuple[int, ...]] = {}
         self._converged = False
+        self._repeats = 0
         self._closed_at = self._repeated_at = slot.start_at
         self._missed: Counter[str] = Counter()
         self._roster: set[str] = {me}
@@ -389,9 +391,10 @@ class Negotiation:
 
     def _repeat_bids(self, now: datetime) -> list[NegotiationEvent]:
         """Say the last bids again, if that is due."""
-        if now >= self.offers_at or now < self._repeated_at + self._repeat:
+        if now >= self.offers_at or now < self._repeated_at + self._repeat or self._repeats >= CLOSING_PATIENCE:
             return []
         self._repeated_at = now
+        self._repeats += 1
         return [
             SayBid(round=each.number, price_hash=each.hashes[self._me], energy_wh=each.bids[self._me])
             for each in self._last_rounds()

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,14 @@ from demo_helpers import RunningDemo, check_report, children, open_ports, runnin
 
 from agent.demo.launch import PARTS, Part, last_line
 from agent.demo.options import DEFAULT_START, DemoOptions
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a guard's socket lies in it, and a socket's path may not be long."""
+    with tempfile.TemporaryDirectory(prefix="cw-") as name:
+        yield Path(name)
+
 
 HOMES = ("home-1", "home-2", "home-3")
 """Sun and battery, sun, battery: the third buys from either of the others."""
@@ -44,11 +54,11 @@ async def killed_and_restarted(street: RunningDemo, home: str, part: Part) -> No
 
 @pytest.mark.mosquitto
 @pytest.mark.timeout(240)
-def test_a_killed_agent_broker_or_device_stops_nobody_else_and_comes_back(tmp_path: Path) -> None:
+def test_a_killed_agent_broker_or_device_stops_nobody_else_and_comes_back(folder: Path) -> None:
     before = children()
 
     async def scenario() -> RunningDemo:
-        options = DemoOptions(folder=tmp_path, homes=3, hours=12, speed=360.0, page=False, processes=True)
+        options = DemoOptions(folder=folder, homes=3, hours=12, speed=360.0, page=False, processes=True)
         async with running_demo(options) as street:
             pids = street.demo.launcher.pids()
             assert {name: set(parts) for name, parts in pids.items()} == {name: set(PARTS) for name in HOMES}

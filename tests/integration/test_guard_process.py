@@ -194,7 +194,7 @@ def test_s7_a_killed_guard_leaves_the_battery_to_its_inverter_within_the_reversi
         assert home.link.guard.status.control == "released"
         home.start()
         await home.follow()
-        assert "the guard answers again" in home.notices
+        await until(lambda: "the guard answers again" in home.notices)
         lines = [line for line in home.log.splitlines() if "inverter: " in line]
         assert "released, control begins with a release" in lines[-2], "a start is a release, never a resumption"
 

@@ -132,7 +132,8 @@ def test_a_community_that_does_not_share_hears_nothing(off: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("speed", "homes", "interval_s", "life_s"), [(1.0, 6, 5, 60), (360.0, 6, 108, 432), (1.0, 64, 5, 60)]
+    ("speed", "homes", "interval_s", "life_s"),
+    [(1.0, 6, 5, 60), (360.0, 6, 108, 1440), (360.0, 64, 1152, 4608), (1.0, 64, 5, 60)],
 )
 def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(
     speed: float, homes: int, interval_s: float, life_s: float

@@ -23,6 +23,7 @@ from coordinator.messages import (
     Deviation,
     Lapse,
     Leaf,
+    Lost,
     Meter,
     Offer,
     Position,
@@ -31,6 +32,8 @@ from coordinator.messages import (
     PriceRequest,
     Prices,
     Ready,
+    Recall,
+    Recital,
     Reject,
     Residual,
 )
@@ -54,6 +57,9 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
     (PositionRequest, {"slot": SLOT.key}),
     (Meter, {"slot": SLOT.key, "import_wh": 1, "export_wh": 0}),
     (Residual, {"slot": SLOT.key, "energy_wh": -5, "price_micro": -80_000}),
+    (Recall, {"slot": SLOT.key, "until": SLOT.key}),
+    (Recital, {"slot": SLOT.key, "part": 1, "parts": 2, "undecided": 0, "wires": ("a line", "another")}),
+    (Lost, {"slot": SLOT.key}),
     (Deviation, {"slot": SLOT.key, "power_w": -120, "give_w": 0, "take_w": 3000}),
 ]
 OFFER = STREET.seal(Offer, ANNA, BERT, **BODIES[5][1])

@@ -1,0 +1,7 @@
+"""All planted bugs, by name."""
+
+import sim_bugs_memory
+import sim_bugs_rules
+from sim_plants import PLANTS
+
+__all__ = ["PLANTS", "sim_bugs_memory", "sim_bugs_rules"]
