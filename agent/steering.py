@@ -26,7 +26,7 @@ everybody's signature, and a fast demo of many homes would do little else."""
 LIFE_TELLS = 4
 """On a fast clock a deviation holds as long as it takes to tell so many."""
 LIFE_POLLS = 2
-"""And as long as so many polls: a home looks, and tells, once in each, and a neighbour's polls lie somewhere between."""
+"""And as long as so many polls: a home looks, and tells, once in each, and a neighbour's polls lie anywhere between."""
 JITTER_PART = 15
 """At the start of a slot homes change one after the other within this part of it at most."""
 NO_BATTERY = GuardStatus(control="observe", target_w=None, reason="no battery to command")
