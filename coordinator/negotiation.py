@@ -53,8 +53,8 @@ PATIENCE_ROUNDS = 2
 """A home that missed this many rounds in a row is no longer waited for; its last bid still counts."""
 CLOSING_PARTS, CLOSING_PATIENCE = 4, 6
 """A home that lacks bids of the last two rounds repeats its own after each quarter of a round's timeout, and whoever
-hears one a second time repeats its own; each of them six times at most, or one duplicate would keep all talking. Of five
-messages four arriving, all but one of 78,000 bids arrive.
+hears one a second time repeats its own; each of them six times at most, or one duplicate would keep all talking.
+Of five messages four arriving, all but one of 78,000 bids arrive.
 """
 MEMORY_ROUNDS = 4
 """So many past rounds can be told to, or mended with the help of, a neighbour."""
