@@ -169,7 +169,7 @@ def test_wrong_broker_password_is_told_once_and_cured_by_the_broker_alone(files:
                 await until(lambda: home.about("broker is back"))
                 assert wrong(await check(files)) == {}
         await plant.stop()
-        assert home.about("refused") == [f"broker {refused}: wrong user name or password; trying again"]
+        assert home.about("refused user") == [f"broker {refused}: wrong user name or password; trying again"]
 
     run(scenario)
 
