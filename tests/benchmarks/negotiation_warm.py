@@ -38,7 +38,7 @@ def warm_figures(folder: Path, start_at: datetime, hours: int) -> dict[str, list
         shifted, warm = (openings, None) if last is None else carried_on(last, openings, first)
         begun_warm = last is not None
         last = negotiate(planners, shifted, slot=first, rules=rules, warm=warm)
-        trades = matched_trades(first, last.bids_wh, rules.horizon_slots)
+        trades = matched_trades(last.agreed)
         if begun_warm:
             alone = sum(planner.alone.cost for planner in planners.values())
             central = central_optimum([planner.problem for planner in planners.values()])

@@ -82,7 +82,7 @@ class Day:
         openings = {name: planner.opening_prices() for name, planner in self.planners.items()}
         outcome = negotiate(bidders, openings, slot=self.first, rules=self.rules)
         tariffs = {name: tariff_micro(planner) for name, planner in self.planners.items()}
-        trades = deal(self.first, outcome.views, tariffs, self.rules)
+        trades = deal(outcome.views, tariffs, self.rules)
         found = {}
         for name, planner in self.planners.items():
             net = net_wh(trades, name, planner.problem.slots)
