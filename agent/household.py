@@ -26,7 +26,6 @@ from coordinator.charter import Rules
 from coordinator.contracts import Contract, Status
 from coordinator.household import MeterReading, Preparation
 from coordinator.negotiation import Finished
-from coordinator.pricing import contract_price
 from coordinator.settlement import SlotBill, tariff_cost
 from coordinator.slots import Slot
 
@@ -324,22 +323,10 @@ class TradingHome:
         if slot.key not in self._now.results:
             return None
         result, _ = self._now.results[slot.key]
-        prices = []
-        for index, (ahead, marginal_micro) in enumerate(
-            zip(slot.horizon(self._rules.horizon_slots), result.prices_micro, strict=True)
-        ):
-            import_micro, export_micro = self.tariff_micro(ahead)
-            bids_wh = {home: bid[index] for home, bid in result.bids_wh.items()}
-            prices.append(
-                contract_price(
-                    self._rules.price_rule,
-                    marginal_micro=marginal_micro,
-                    bids_wh=bids_wh,
-                    import_micro=import_micro,
-                    export_micro=export_micro,
-                )
-            )
-        return prices
+        return [
+            result.contract_price(self._rules.price_rule, self.tariff_micro(ahead), index)
+            for index, ahead in enumerate(slot.horizon(self._rules.horizon_slots))
+        ]
 
     def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None:
         """Close the slot's books: real bill, bill alone, bill without battery."""

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from coordinator.charter import Rules
+from coordinator.charter import PriceRule, Rules
 from coordinator.matching import Match, match
+from coordinator.pricing import contract_price
 from coordinator.slots import Slot
 
 
@@ -88,6 +89,17 @@ class Finished:
         bids_wh = {home: bid[index] for home, bid in self.bids_wh.items()}
         moves_wh = {home: move[index] for home, move in self.moves_wh.items()}
         return match(bids_wh, self.slot.key // self.slot.length_s + index, moves_wh)
+
+    def contract_price(self, rule: PriceRule, tariff_micro: tuple[int, int], index: int = 0) -> int:
+        """Return what a buyer with this tariff, import and export price, offers for a slot of the horizon."""
+        import_micro, export_micro = tariff_micro
+        return contract_price(
+            rule,
+            marginal_micro=self.prices_micro[index],
+            bids_wh={home: bid[index] for home, bid in self.bids_wh.items()},
+            import_micro=import_micro,
+            export_micro=export_micro,
+        )
 
     def trades_wh(self, home: str) -> list[int]:
         """Return what a home would trade per slot of the horizon if all were matched now, + bought.

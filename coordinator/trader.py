@@ -27,7 +27,7 @@ from coordinator.negotiation import (
     SayReady,
     TellPrices,
 )
-from coordinator.pricing import contract_price, floor_price
+from coordinator.pricing import floor_price
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 
@@ -210,21 +210,14 @@ class Trader:
     def _finished(self, result: Finished, now: datetime) -> list[Effect]:
         """Turn the final bids into a mandate to sell, or into offers to buy."""
         self._last = result
-        slot, bids = result.slot, result.binding_bids_wh
-        import_micro, export_micro = self._household.tariff_micro(slot)
-        price_micro = contract_price(
-            self._rules.price_rule,
-            marginal_micro=result.prices_micro[0],
-            bids_wh=bids,
-            import_micro=import_micro,
-            export_micro=export_micro,
-        )
+        slot, mine = result.slot, result.binding_bids_wh[self._me]
+        tariff_micro = self._household.tariff_micro(slot)
+        price_micro = result.contract_price(self._rules.price_rule, tariff_micro)
         self._household.negotiated(result, price_micro)
-        mine = bids[self._me]
         if now >= self._gate_at(slot) or mine == 0:
             return []
         if mine < 0:
-            floor = floor_price(self._rules, price_micro=price_micro, export_micro=export_micro)
+            floor = floor_price(self._rules, price_micro=price_micro, export_micro=tariff_micro[1])
             sell_wh = -self._household.keep(slot, mine, price_micro)
             return self.book.mandate(Session(slot.key), sell_wh=sell_wh, floor_micro=floor) if sell_wh else []
         wanted = {m.seller: m.energy_wh for m in result.matched() if m.buyer == self._me}

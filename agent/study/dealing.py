@@ -7,23 +7,11 @@ bids, all offers fit; where messages were lost, some do not.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from coordinator.charter import Rules
 from coordinator.matching import Match
-from coordinator.pricing import contract_price, floor_price
-
-
-class View(Protocol):
-    """How one home saw the end of the negotiation."""
-
-    @property
-    def prices_micro(self) -> Sequence[int]: ...
-
-    @property
-    def bids_wh(self) -> Mapping[str, Sequence[int]]: ...
-
-    def matched(self, index: int) -> list[Match]: ...
+from coordinator.negotiation import Finished
+from coordinator.pricing import floor_price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +29,7 @@ Tariffs = Mapping[str, Sequence[tuple[int, int]]]
 """Import and export price of every home and slot of the horizon, in micro-units per kWh."""
 
 
-def deal(views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
+def deal(views: Mapping[str, Finished], tariffs: Tariffs, rules: Rules) -> list[Trade]:
     """Return the contracts of the whole horizon.
 
     Args:
@@ -53,7 +41,7 @@ def deal(views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trad
     return trades
 
 
-def _deal_slot(index: int, views: Mapping[str, View], tariffs: Tariffs, rules: Rules) -> list[Trade]:
+def _deal_slot(index: int, views: Mapping[str, Finished], tariffs: Tariffs, rules: Rules) -> list[Trade]:
     matched: dict[int, dict[str, list[Match]]] = {}
     open_wh = {home: max(0, -view.bids_wh[home][index]) for home, view in views.items()}
     trades = []
@@ -80,18 +68,11 @@ def _by_buyer(pairs: Sequence[Match]) -> dict[str, list[Match]]:
     return found
 
 
-def _price(index: int, home: str, view: View, tariffs: Tariffs, rules: Rules) -> int:
-    import_micro, export_micro = tariffs[home][index]
-    return contract_price(
-        rules.price_rule,
-        marginal_micro=view.prices_micro[index],
-        bids_wh={other: bid[index] for other, bid in view.bids_wh.items()},
-        import_micro=import_micro,
-        export_micro=export_micro,
-    )
+def _price(index: int, home: str, view: Finished, tariffs: Tariffs, rules: Rules) -> int:
+    return view.contract_price(rules.price_rule, tariffs[home][index], index)
 
 
-def _floor(index: int, seller: str, view: View, tariffs: Tariffs, rules: Rules) -> int:
+def _floor(index: int, seller: str, view: Finished, tariffs: Tariffs, rules: Rules) -> int:
     price_micro = _price(index, seller, view, tariffs, rules)
     return floor_price(rules, price_micro=price_micro, export_micro=tariffs[seller][index][1])
 

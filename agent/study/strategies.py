@@ -13,7 +13,8 @@ from agent.study.quick_home import Outlook, QuickHome
 from agent.study.round_table import Outcome, carried_on, matched_wh, negotiate
 from agent.study.street import Street
 from coordinator.matching import scale_down
-from coordinator.pricing import contract_price, floor_price
+from coordinator.negotiation import Finished
+from coordinator.pricing import floor_price
 from coordinator.quantities import MICRO
 
 
@@ -107,7 +108,7 @@ class Homes:
     def _contracts(self, t: int, outcome: Outcome) -> list[Deal]:
         """Return what becomes a contract: matched, offered and accepted as `coordinator.trader` does."""
         bids = outcome.agreed.binding_bids_wh
-        prices = {home: self._price(home, t, outcome.prices_micro[0], bids) for home, wh in bids.items() if wh}
+        prices = {home: self._price(home, t, outcome.agreed) for home, wh in bids.items() if wh}
         wanted: dict[str, dict[str, int]] = {}
         for pair in outcome.agreed.matched():
             wanted.setdefault(pair.buyer, {})[pair.seller] = pair.energy_wh
@@ -126,15 +127,10 @@ class Homes:
                     )
         return deals
 
-    def _price(self, home: str, t: int, marginal_micro: int, bids_wh: Mapping[str, int]) -> int:
+    def _price(self, home: str, t: int, agreed: Finished) -> int:
         street = self._street
-        return contract_price(
-            street.options.rules.price_rule,
-            marginal_micro=marginal_micro,
-            bids_wh=bids_wh,
-            import_micro=int(street.import_micro[int(home), t]),
-            export_micro=int(street.export_micro[int(home), t]),
-        )
+        tariff_micro = int(street.import_micro[int(home), t]), int(street.export_micro[int(home), t])
+        return agreed.contract_price(street.options.rules.price_rule, tariff_micro)
 
     def _floor(self, seller: str, t: int, price_micro: int) -> int:
         own_micro = int(self._street.export_micro[int(seller), t])
