@@ -33,7 +33,7 @@ from coordinator.household import MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkNotice, LinkOptions
-from coordinator.mosquitto import open_broker
+from coordinator.mosquitto import open_broker, tls_listener
 from coordinator.node import Node, NodeOptions
 from coordinator.slots import Slot
 from coordinator.transport import Transport
@@ -121,9 +121,13 @@ class Agent:
             broker = None
             if (own := self.config.broker) is not None:
                 users = broker_users(self.config, self.charter, self.identity)
-                broker = open_broker(own.kind, users=users, **own.model_dump(exclude={"users", "kind"}))
+                tls = tls_listener(own, self.identity)
+                broker = open_broker(
+                    own.kind, host=own.host, port=own.port, users=users, data_dir=own.data_dir, tls=tls
+                )
                 await stack.enter_async_context(broker)
-                self.notice("info", f"own broker ({broker.kind}) serves on {broker.url}")
+                encrypted = f" and, encrypted, on {broker.tls_url}" if tls else ""
+                self.notice("info", f"own broker ({broker.kind}) serves on {broker.url}{encrypted}")
             self._devices, guard = self._open_devices(stack)
             self._steering = Steering(self.config, guard, self.clock, self.charter)
             self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()

@@ -12,6 +12,7 @@ It overrides private methods, so `broker.py` refuses other versions and each cur
 import asyncio
 import logging
 import math
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,9 +106,16 @@ class _Writer(StreamWriterAdapter):  # type: ignore[misc]
 class CuredBroker(Broker):  # type: ignore[misc]
     """amqtt's broker with our rules inside: as plugins they would cost a task for each check of each delivery."""
 
-    def __init__(self, host: str, port: int, access: Access) -> None:
-        listener = ListenerConfig(bind=f"{host}:{port}", max_connections=CONNECTIONS_MAX)
-        super().__init__(BrokerConfig(listeners={"default": listener}, plugins={}))
+    def __init__(
+        self, host: str, port: int, access: Access, tls: tuple[str, int, ssl.SSLContext] | None = None
+    ) -> None:
+        listeners = {"default": ListenerConfig(bind=f"{host}:{port}", max_connections=CONNECTIONS_MAX)}
+        self._tls_context: ssl.SSLContext | None = None
+        if tls is not None:
+            tls_host, tls_port, self._tls_context = tls
+            where = f"{tls_host}:{tls_port}"
+            listeners["tls"] = ListenerConfig(bind=where, max_connections=CONNECTIONS_MAX, ssl=True)
+        super().__init__(BrokerConfig(listeners=listeners, plugins={}))
         self._subscriptions = _Snapshot()
         self._access = access
         self._refused: set[str] = set()
@@ -115,7 +123,19 @@ class CuredBroker(Broker):  # type: ignore[misc]
 
     @property
     def port(self) -> int:
-        return int(self._servers["default"].instance.sockets[0].getsockname()[1])
+        return self._port("default")
+
+    @property
+    def tls_port(self) -> int:
+        """0 without TLS."""
+        return self._port("tls") if self._tls_context is not None else 0
+
+    def _port(self, listener: str) -> int:
+        return int(self._servers[listener].instance.sockets[0].getsockname()[1])
+
+    def _create_ssl_context(self, _: ListenerConfig) -> ssl.SSLContext:  # amqtt's own asks clients for certificates
+        assert self._tls_context is not None
+        return self._tls_context
 
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str

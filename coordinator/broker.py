@@ -12,6 +12,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -23,8 +25,11 @@ from coordinator.broker_settings import (
     check_users,
     home_users,
 )
+from coordinator.clock import WallClock
 from coordinator.errors import ConfigError
+from coordinator.identity import Identity
 from coordinator.mqtt_topics import covers
+from coordinator.tls import ServerCertificate, issue, server_context
 
 if TYPE_CHECKING:
     from coordinator.amqtt_broker import CuredBroker
@@ -36,6 +41,7 @@ __all__ = [
     "BrokerSettings",
     "BrokerUser",
     "EmbeddedBroker",
+    "TlsListener",
     "home_users",
 ]
 
@@ -45,23 +51,64 @@ _AMQTT_CURE = (
 )
 _START_S = 15.0
 _STOP_S = 15.0
+_wall = WallClock()
+"""Certificates live in real time, also in the demo."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsListener:
+    """Where a broker listens for encrypted links, and whose key signs its certificate. Port 0 takes any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    identity: Identity
 
 
 class Broker(ABC):
-    """A broker of one home. `start` and `stop` block as long as it takes; `async with` does the same in a thread."""
+    """A broker of one home. `start` and `stop` block as long as it takes; `async with` does the same in a thread.
+
+    Args:
+        tls: Also listen there, encrypted, with a new key and certificate at every start.
+    """
 
     kind: ClassVar[Literal["mosquitto", "embedded"]]
 
-    def __init__(self, host: str, port: int, users: Sequence[BrokerUser]) -> None:
+    def __init__(self, host: str, port: int, users: Sequence[BrokerUser], tls: TlsListener | None = None) -> None:
         check_users(tuple(users))
         self.host = host
         self.port = port
         self.users = tuple(users)
+        self.tls = tls
+        self.tls_port = tls.port if tls is not None else 0
+        self._certificate: ServerCertificate | None = None
 
     @property
     def url(self) -> str:
         """Address for clients; the port is known once it has started."""
         return f"mqtt://{self.host}:{self.port}"
+
+    @property
+    def tls_url(self) -> str | None:
+        """Address for encrypted links, likewise."""
+        return None if self.tls is None else f"mqtts://{self.tls.host}:{self.tls_port}"
+
+    def _issue(self) -> ServerCertificate | None:
+        """Make the certificate to start with."""
+        self._certificate = None if self.tls is None else issue(self.tls.identity, _wall.now())
+        return self._certificate
+
+    def certificate_is_old(self, now: datetime) -> bool:
+        """Return whether it should start anew for a new certificate.
+
+        Args:
+            now: By the wall's clock.
+        """
+        return self._certificate is not None and self._certificate.old(now)
+
+    @property
+    def _where(self) -> str:
+        tls = "" if self.tls is None else f" and {self.tls.host}:{self.tls_port}"
+        return f"{self.host}:{self.port}{tls}"
 
     @property
     @abstractmethod
@@ -120,8 +167,14 @@ class EmbeddedBroker(Broker):
 
     kind = "embedded"
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, users: Sequence[BrokerUser] = ()) -> None:
-        super().__init__(host, port, users)
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        users: Sequence[BrokerUser] = (),
+        tls: TlsListener | None = None,
+    ) -> None:
+        super().__init__(host, port, users, tls)
         self._thread: threading.Thread | None = None
         self._broker: CuredBroker | None = None
 
@@ -138,19 +191,18 @@ class EmbeddedBroker(Broker):
         if self.alive:
             return
         broker_class, access = _cured_broker(), Access(self.users)
-        ready: Future[int] = Future()
+        ready: Future[CuredBroker] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(broker_class, access, ready)), name="embedded-broker", daemon=True
         )
         self._thread.start()
         try:
-            self.port = ready.result(timeout=_START_S)
+            served = ready.result(timeout=_START_S)
         except Exception as error:
             self._thread.join(timeout=_STOP_S)
             cause = error.__cause__ or error
-            raise ConfigError(
-                f"broker cannot listen on {self.host}:{self.port}: {cause}: choose another port"
-            ) from error
+            raise ConfigError(f"broker cannot listen on {self._where}: {cause}: choose another port") from error
+        self.port, self.tls_port = served.port, served.tls_port
 
     def stop(self) -> None:
         if self._thread is None:
@@ -160,16 +212,19 @@ class EmbeddedBroker(Broker):
             self._thread.join(timeout=_STOP_S)
         self._thread = self._broker = None
 
-    async def _serve(self, broker_class: "type[CuredBroker]", access: Access, ready: "Future[int]") -> None:
+    async def _serve(self, broker_class: "type[CuredBroker]", access: Access, ready: "Future[CuredBroker]") -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        self._broker = broker = broker_class(self.host, self.port, access)
+        certificate, tls = self._issue(), None
+        if self.tls is not None and certificate is not None:
+            tls = (self.tls.host, self.tls_port, server_context(certificate))
+        self._broker = broker = broker_class(self.host, self.port, access, tls)
         try:
             await broker.start()
         except Exception as error:
             ready.set_exception(error)
             return
-        ready.set_result(broker.port)
+        ready.set_result(broker)
         await self._stopping.wait()
         await broker.shutdown()
 

@@ -1,14 +1,16 @@
-"""Keeps a home's broker serving for as long as the home runs."""
+"""Keeps a home's broker serving for as long as the home runs, with a certificate that is never old."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Literal
 
 from coordinator.broker import Broker
+from coordinator.clock import WallClock
 from coordinator.errors import ConfigError
 
 WATCH_S = 1.0
 RETRY_S = 5.0
+_wall = WallClock()
 
 
 async def keep_serving(broker: Broker, on_notice: Callable[[Literal["info", "warning"], str], None]) -> None:
@@ -20,9 +22,13 @@ async def keep_serving(broker: Broker, on_notice: Callable[[Literal["info", "war
     told: str | None = None
     while True:
         await asyncio.sleep(WATCH_S if told is None else RETRY_S)
+        renew = broker.alive and broker.certificate_is_old(_wall.now())
+        if renew:
+            on_notice("info", f"own broker on {broker.tls_url} starts anew for a new certificate")
+            await asyncio.to_thread(broker.stop)
         if broker.alive:
             continue
-        if told is None:
+        if told is None and not renew:
             on_notice("warning", f"own broker on {broker.url} ended; starting it again")
         try:
             await asyncio.to_thread(broker.start)

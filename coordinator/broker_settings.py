@@ -30,6 +30,17 @@ class BrokerUser(Credentials):
         return self
 
 
+class TlsSettings(BaseModel):
+    """Where a broker listens for encrypted links."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8883
+    key_file: Path | None = None
+    """The key that signs the certificate; a home's agent takes the home's own without being told."""
+
+
 class BrokerSettings(BaseModel):
     """The file of `commonwatt broker --config FILE`."""
 
@@ -39,6 +50,8 @@ class BrokerSettings(BaseModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 1883
     """0 takes any free port."""
+    tls: TlsSettings | None = None
+    """Also listen here, encrypted; without it, not."""
     users: tuple[BrokerUser, ...]
     data_dir: Path | None = None
     """Where Mosquitto keeps retained messages over a restart; None keeps nothing."""

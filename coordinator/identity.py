@@ -6,6 +6,7 @@ import os
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -82,6 +83,10 @@ class Identity:
 
     def sign(self, payload: bytes) -> bytes:
         return self._private_key.sign(payload)
+
+    def certify(self, certificate: x509.CertificateBuilder) -> x509.Certificate:
+        """Return a certificate signed with this key (see tls.py)."""
+        return certificate.sign(self._private_key, None)
 
     @cached_property
     def _exchange(self) -> X25519PrivateKey:

@@ -1,6 +1,7 @@
 """What a link to a broker is: its settings, its state, what arrives on it, what it tells the owner."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from coordinator.errors import ConfigError
+from coordinator.identity import decode_base64, is_sound_key
 from coordinator.mqtt_topics import check_filter
+from coordinator.tls import NO_TLS, explain_tls
 
-DEFAULT_PORT = 1883
+DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 _REFUSALS = {
     "Bad user name or password": "wrong user name or password",
@@ -66,8 +69,8 @@ class Credentials(BaseModel):
 def check_url(url: str) -> str:
     """Return the address of a broker, or refuse it (a pydantic validator)."""
     parts = urlsplit(url)
-    if parts.scheme != "mqtt" or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise ValueError(f"{url!r} is not of the form mqtt://host:port")
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError(f"{url!r} is not of the form mqtts://host:port (encrypted) or mqtt://host:port")
     if parts.username is not None:
         raise ValueError("the user belongs in username and password (or password_file), not in the url")
     try:
@@ -82,6 +85,32 @@ def check_url(url: str) -> str:
 BrokerUrl = Annotated[str, AfterValidator(check_url)]
 
 
+def is_encrypted(url: str) -> bool:
+    return urlsplit(url).scheme == "mqtts"
+
+
+def url_port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def is_local(url: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    host = urlsplit(url).hostname or ""
+    return host.startswith("127.") or host in ("localhost", "::1")
+
+
+def check_pin(pin: str) -> str:
+    """Return the key that signs a broker's certificate, or refuse it (a pydantic validator)."""
+    if not is_sound_key(decode_base64(pin)):
+        raise ValueError("it is no public key: 44 signs, as the charter shows them")
+    return pin
+
+
+Pin = Annotated[str, AfterValidator(check_pin)]
+"""An Ed25519 public key in base64: whose certificate a link trusts, and nobody else's."""
+
+
 class LinkSettings(Credentials):
     """One broker to talk to.
 
@@ -92,8 +121,20 @@ class LinkSettings(Credentials):
     name: Annotated[str, Field(pattern=r"^[\w][\w .-]{0,63}$")]
     url: BrokerUrl
     username: UserName
+    pin: Pin | None = None
+    """Whose signature the broker's certificate must have; for `mqtts://` addresses, and only for those."""
     publish: bool = False
+    meeting: bool = False
+    """Somebody else's broker where homes meet: what is not for neighbours is not published there."""
     subscribe: tuple[Filter, ...] = ()
+
+    @model_validator(mode="after")
+    def _encrypted_is_pinned(self) -> "LinkSettings":
+        if is_encrypted(self.url) and self.pin is None:
+            raise ValueError(f"{self.url}: whose key signs its certificate? Give pin, or write mqtt:// (not encrypted)")
+        if self.pin is not None and not is_encrypted(self.url):
+            raise ValueError(f"{self.url} is not encrypted: write mqtts://, or leave pin out")
+        return self
 
     @property
     def host(self) -> str:
@@ -101,7 +142,18 @@ class LinkSettings(Credentials):
 
     @property
     def port(self) -> int:
-        return urlsplit(self.url).port or DEFAULT_PORT
+        return url_port(self.url)
+
+    @property
+    def encrypted(self) -> bool:
+        return is_encrypted(self.url)
+
+    @property
+    def wire(self) -> str:
+        """What somebody on the way sees, in words."""
+        if self.encrypted:
+            return "encrypted"
+        return "within this machine" if is_local(self.url) else "NOT encrypted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +220,16 @@ def explain_failure(error: BaseException | None) -> str:
     match error:
         case ConnectionRefusedError():
             return "connection refused (nothing listens there)"
+        case ConnectionResetError():  # of a connection that was there: in the handshake
+            return NO_TLS
+        case TimeoutError() if "handshake" in str(error):
+            return NO_TLS
         case TimeoutError():
             return "no answer"
         case socket.gaierror():
             return "host name not known"
+        case ssl.SSLError():
+            return explain_tls(error)
         case OSError():
             return (error.strerror or str(error)).lower()
         case _:
@@ -183,11 +241,12 @@ def describe_change(
 ) -> tuple[Literal["info", "warning"], str]:
     """Return level and text of the owner's notice for a change of state."""
     whose = f"{settings.name}'s broker"
+    wire = "" if is_local(settings.url) else f" ({settings.wire})"
     match after.kind:
         case "connected" if before.kind == "connecting":
-            return "info", f"link to {whose} is up"
+            return "info", f"link to {whose} is up{wire}"
         case "connected":
-            return "info", f"link to {whose} is back"
+            return "info", f"link to {whose} is back{wire}"
         case "refused":
             return "warning", f"broker {settings.url} refused user '{settings.username}': {after.reason}; trying again"
         case _:

@@ -18,10 +18,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from coordinator.broker import Broker, BrokerKind, BrokerSettings, BrokerUser, EmbeddedBroker
+from coordinator.broker import Broker, BrokerKind, BrokerSettings, BrokerUser, EmbeddedBroker, TlsListener
 from coordinator.clock import WallClock
 from coordinator.errors import ConfigError
-from coordinator.mosquitto_files import config_lines, password_line, rule_lines
+from coordinator.identity import Identity
+from coordinator.mosquitto_files import (
+    CERTIFICATE,
+    PASSWORDS,
+    PRIVATE_KEY,
+    RULES,
+    Listener,
+    child_lines,
+    config_lines,
+    password_line,
+    rule_lines,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +40,6 @@ _START_S = 10.0
 _PORT_S = 3.0
 _STOP_S = 5.0
 _WATCH_S = 1.0
-_CLOCK = WallClock()
-
 _wall = WallClock()
 """A child process lives in real time, also in the demo."""
 
@@ -56,8 +65,9 @@ class MosquittoBroker(Broker):
         port: int = 0,
         users: Sequence[BrokerUser] = (),
         data_dir: Path | None = None,
+        tls: TlsListener | None = None,
     ) -> None:
-        super().__init__(host, port, users)
+        super().__init__(host, port, users, tls)
         self.data_dir = None if data_dir is None else data_dir.absolute() / "mosquitto"
         self._account = _service_account()
         self._child: subprocess.Popen[str] | None = None
@@ -80,11 +90,13 @@ class MosquittoBroker(Broker):
         program = find_mosquitto()
         if program is None:
             raise ConfigError("mosquitto is not installed: apt install mosquitto, or use broker kind 'embedded'")
-        any_port = self.port == 0
+        any_port, any_tls_port = self.port == 0, self.tls is not None and self.tls_port == 0
         wait_for_port_until = _wall.monotonic() + _PORT_S
         while True:
             if any_port:
                 self.port = _free_port(self.host)
+            if any_tls_port and self.tls is not None:
+                self.tls_port = _free_port(self.tls.host)
             files = self._write_files()
             try:
                 problem = self._try_start([str(program), "-c", str(files / "mosquitto.conf")])
@@ -99,7 +111,7 @@ class MosquittoBroker(Broker):
             # A predecessor that was killed a moment ago may hold the port for a moment more.
             if not taken or _wall.monotonic() > wait_for_port_until:
                 cure = ": choose another port" if taken else ""
-                raise ConfigError(f"mosquitto cannot serve on {self.host}:{self.port}: {problem}{cure}")
+                raise ConfigError(f"mosquitto cannot serve on {self._where}: {problem}{cure}")
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -182,11 +194,13 @@ class MosquittoBroker(Broker):
                     f"data_dir {self.data_dir}: {error}: choose a folder this program may write"
                 ) from error
         files = Path(tempfile.mkdtemp(prefix="commonwatt-mosquitto-"))
-        contents = {
-            "passwords": passwords,
-            "rules": rule_lines(self.users),
-            "mosquitto.conf": config_lines(self.host, self.port, files, self.data_dir),
-        }
+        listeners = [Listener(host=self.host, port=self.port)]
+        contents = {PASSWORDS: passwords, RULES: rule_lines(self.users)}
+        if self.tls is not None and (certificate := self._issue()) is not None:
+            listeners.append(Listener(host=self.tls.host, port=self.tls_port, tls=True))
+            contents[CERTIFICATE] = [certificate.certificate.decode()]
+            contents[PRIVATE_KEY] = [certificate.private_key.decode()]
+        contents["mosquitto.conf"] = [*config_lines(listeners, files), *child_lines(self.data_dir)]
         for name, lines in contents.items():
             descriptor = os.open(files / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:
@@ -233,11 +247,30 @@ def open_broker(
     port: int = 0,
     users: Sequence[BrokerUser] = (),
     data_dir: Path | None = None,
+    tls: TlsListener | None = None,
 ) -> Broker:
     """Return a broker that is not started yet; `auto` takes Mosquitto where it is installed."""
     if kind == "mosquitto" or (kind == "auto" and find_mosquitto() is not None):
-        return MosquittoBroker(host, port, users, data_dir)
-    return EmbeddedBroker(host, port, users)
+        return MosquittoBroker(host, port, users, data_dir, tls)
+    return EmbeddedBroker(host, port, users, tls)
+
+
+def tls_listener(settings: BrokerSettings, identity: Identity | None = None) -> TlsListener | None:
+    """Return where a broker listens for encrypted links, by its settings.
+
+    Args:
+        identity: Signs the certificate where the settings name no key.
+
+    Raises:
+        ConfigError: If there is no key to sign it with.
+    """
+    if settings.tls is None:
+        return None
+    if settings.tls.key_file is not None:
+        identity = Identity.load(settings.tls.key_file)
+    if identity is None:
+        raise ConfigError('tls: whose key signs the certificate? Write key_file = "key.pem" below [tls]')
+    return TlsListener(host=settings.tls.host, port=settings.tls.port, identity=identity)
 
 
 async def run_broker(settings: BrokerSettings, on_ready: Callable[[Broker], None] | None = None) -> None:
@@ -250,7 +283,12 @@ async def run_broker(settings: BrokerSettings, on_ready: Callable[[Broker], None
         ConfigError: If it cannot serve.
     """
     broker = open_broker(
-        settings.kind, host=settings.host, port=settings.port, users=settings.users, data_dir=settings.data_dir
+        settings.kind,
+        host=settings.host,
+        port=settings.port,
+        users=settings.users,
+        data_dir=settings.data_dir,
+        tls=tls_listener(settings),
     )
     stopping = asyncio.Event()
     async with _on_stop_signals(stopping.set), broker:
@@ -261,7 +299,13 @@ async def run_broker(settings: BrokerSettings, on_ready: Callable[[Broker], None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_S):
                     await stopping.wait()
-            if not broker.alive and not stopping.is_set():
+            if stopping.is_set():
+                break
+            if broker.alive and broker.certificate_is_old(_wall.now()):
+                logger.info("broker on %s starts anew for a new certificate", broker.url)
+                await asyncio.to_thread(broker.stop)
+                await asyncio.to_thread(broker.start)
+            if not broker.alive:
                 logger.error("broker on %s ended; starting it again", broker.url)
                 await asyncio.to_thread(broker.start)
 

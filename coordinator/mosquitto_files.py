@@ -3,12 +3,29 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from coordinator.broker_settings import CONNECTIONS_MAX, PACKET_MAX_BYTES, BrokerUser
 
+Dialect = Literal["2.0", "2.1"]
+"""2.1 still reads what 2.0 does, and says at every start that 3.0 will not."""
+
+PASSWORDS, RULES, CERTIFICATE, PRIVATE_KEY = "passwords", "rules", "certificate.pem", "tls-key.pem"
+"""Names of the files beside the configuration."""
+
 _PBKDF2_ROUNDS = 10_000
 """Mosquitto checks a password in its only thread: about 10 ms of a PC's time, 40 ms of a Pi's, per connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Where a broker listens."""
+
+    host: str
+    port: int
+    tls: bool = False
 
 
 def password_line(name: str, password: str, salt: bytes) -> str:
@@ -27,18 +44,36 @@ def rule_lines(users: Sequence[BrokerUser]) -> list[str]:
     return lines
 
 
-def config_lines(host: str, port: int, files: Path, data_dir: Path | None) -> list[str]:
-    """Return the lines of mosquitto.conf, for 2.0 and 2.1.
+def config_lines(
+    listeners: Sequence[Listener], files: Path, *, dialect: Dialect = "2.0", plugins: Path | None = None
+) -> list[str]:
+    """Return the lines of mosquitto.conf that say who may come in, and how much.
 
     Every limit is set: the defaults were unlimited memory before 2.1, and changed with it. `message_size_limit` is left
     alone: it drops a message and acknowledges it all the same, and 2.0.11 advises against it.
+
+    Args:
+        files: The folder of the other files.
+        plugins: Where 2.1 has its plugins; needed for that dialect.
     """
-    lines = [
-        f"listener {port} {host}",
-        f"max_connections {CONNECTIONS_MAX}",
-        "allow_anonymous false",
-        f"password_file {files / 'passwords'}",
-        f"acl_file {files / 'rules'}",
+    lines = []
+    for listener in listeners:
+        lines += [f"listener {listener.port} {listener.host}", f"max_connections {CONNECTIONS_MAX}"]
+        if listener.tls:
+            lines += [f"certfile {files / CERTIFICATE}", f"keyfile {files / PRIVATE_KEY}", "tls_version tlsv1.3"]
+    lines.append("allow_anonymous false")
+    if dialect == "2.0":
+        lines += [f"password_file {files / PASSWORDS}", f"acl_file {files / RULES}"]
+    else:
+        assert plugins is not None
+        lines += [
+            f"global_plugin {plugins / 'mosquitto_password_file.so'}",
+            f"plugin_opt_password_file {files / PASSWORDS}",
+            f"global_plugin {plugins / 'mosquitto_acl_file.so'}",
+            f"plugin_opt_acl_file {files / RULES}",
+        ]
+    return [
+        *lines,
         f"max_packet_size {PACKET_MAX_BYTES}",
         "max_inflight_messages 100",
         "max_queued_messages 2000",
@@ -46,10 +81,13 @@ def config_lines(host: str, port: int, files: Path, data_dir: Path | None) -> li
         "set_tcp_nodelay true",
         "sys_interval 0",
         "connection_messages false",
-        "log_dest stderr",
-        "log_timestamp false",
-        *(f"log_type {kind}" for kind in ("error", "warning", "information")),
     ]
+
+
+def child_lines(data_dir: Path | None) -> list[str]:
+    """Return the lines of mosquitto.conf for a child of ours; a service has its own place for data and log."""
+    lines = ["log_dest stderr", "log_timestamp false"]
+    lines += [f"log_type {kind}" for kind in ("error", "warning", "information")]
     if data_dir is not None:
         lines += ["persistence true", f"persistence_location {data_dir}/", "autosave_interval 300"]
     return lines

@@ -20,6 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from coordinator.clock import Clock
 from coordinator.errors import ConfigError
+from coordinator.identity import decode_base64
 from coordinator.links import (
     Inbound,
     LinkKind,
@@ -33,6 +34,7 @@ from coordinator.links import (
     explain_refusal,
 )
 from coordinator.mqtt_thread import NetworkThread
+from coordinator.tls import client_context
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +157,9 @@ class MqttLink:
             clean_session=True,
             protocol=MQTTProtocolVersion.MQTTv311,
         )
+        if self.settings.pin is not None:
+            client.tls_set_context(client_context(decode_base64(self.settings.pin)))
+            client.tls_insecure_set(True)  # paho's word for: no host name is checked; the key was, in the handshake
         client.connect_timeout = options.connect_timeout_s
         client.max_queued_messages_set(options.outbox)
         client.on_pre_connect = self._on_pre_connect

@@ -7,6 +7,7 @@ failed.
 
 import os
 import select
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -86,6 +87,9 @@ class NetworkThread:
             if ready.pop(self._wake_fd, None):
                 os.eventfd_read(self._wake_fd)
             if any(events & ~select.POLLOUT for events in ready.values()):
+                client.loop_read()
+            # What came in one TLS record is read at once, so `poll` would not tell of the packets after the first.
+            while isinstance(tls := client.socket(), ssl.SSLSocket) and tls.pending():
                 client.loop_read()
             if client.want_write():
                 client.loop_write()

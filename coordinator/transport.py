@@ -224,7 +224,9 @@ class Transport:
             check_topic(topic)
         except ValueError as error:
             raise LocalProtocolError(str(error)) from error
-        return sum(link.publish(topic, payload, qos, retain) for link in self._links if link.settings.publish)
+        shared = topic.startswith(self._prefix)
+        takers = (link for link in self._links if link.settings.publish and (shared or not link.settings.meeting))
+        return sum(link.publish(topic, payload, qos, retain) for link in takers)
 
     def __aiter__(self) -> AsyncIterator[Inbound]:
         return self

@@ -48,7 +48,7 @@ def test_wrong_key_names_itself_and_the_nearest_right_one(config: Path, before: 
     [
         ('"Europe/Berlin"', '"Berlin"', "home.timezone: 'Berlin' is no time zone: write one like Europe/Berlin"),
         ("tcp://127.0.0.1:5020", "127.0.0.1:5020", "devices.inverter.url: .* is no device address; write it like tcp:"),
-        ("mqtt://127.0.0.1:1883", "127.0.0.1", "mqtt.own.url: '127.0.0.1' is not of the form mqtt://host:port"),
+        ("mqtt://127.0.0.1:1883", "127.0.0.1", "mqtt.own.url: '127.0.0.1' is not of the form mqtts://host:port"),
         ("mqtt://127.0.0.1:1883", "mqtt://pi:99999", "mqtt.own.url: 'mqtt://pi:99999' has no usable port"),
         ("#reserve_pct = 20.0", "reserve_pct = 96", "battery: reserve_pct 96 must lie below max_pct 95"),
         ('#password = "a', 'password = "a', "mqtt.own: give password or password_file, not both"),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from coordinator.broker import Access, BrokerSettings, BrokerUser, EmbeddedBroker, home_users
 from coordinator.errors import ConfigError
 from coordinator.links import LinkKind, LinkSettings, LinkState, describe_change, explain_failure, explain_refusal
-from coordinator.mosquitto_files import config_lines, password_line, rule_lines
+from coordinator.mosquitto_files import Listener, child_lines, config_lines, password_line, rule_lines
 
 GOOD = {"name": "home-3", "url": "mqtt://10.0.0.3:1884", "username": "x", "password": "secret"}
 
@@ -70,8 +70,8 @@ def test_a_password_file_gives_its_first_line_and_an_empty_one_is_named(tmp_path
 @pytest.mark.parametrize(
     ("before", "after", "level", "text"),
     [
-        ("connecting", state("connected"), "info", "link to home-3's broker is up"),
-        ("away", state("connected"), "info", "link to home-3's broker is back"),
+        ("connecting", state("connected"), "info", "link to home-3's broker is up (NOT encrypted)"),
+        ("away", state("connected"), "info", "link to home-3's broker is back (NOT encrypted)"),
         (
             "connected",
             state("away", "no answer"),
@@ -146,13 +146,13 @@ def test_mosquittos_password_line_is_salted_pbkdf2() -> None:
 
 
 def test_mosquitto_is_told_every_limit_and_lets_nobody_in_without_a_name() -> None:
-    lines = config_lines("127.0.0.1", 1883, Path("/f"), None)
+    lines = config_lines([Listener(host="127.0.0.1", port=1883)], Path("/f"))
     keys = [line.split()[0] for line in lines]
     assert "listener 1883 127.0.0.1" in lines
     assert "allow_anonymous false" in lines
     assert {"max_connections", "max_packet_size", "max_queued_messages", "max_queued_bytes"} <= set(keys)
     assert keys.index("listener") < keys.index("max_connections")
-    assert "persistence_location /d/" in config_lines("127.0.0.1", 1883, Path("/f"), Path("/d"))
+    assert "persistence_location /d/" in child_lines(Path("/d"))
 
 
 def test_a_broker_listens_on_this_machine_only_unless_told_otherwise() -> None:
