@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from pydantic import ValidationError
 
-from coordinator.charter import Document, Member
+from coordinator.charter import Document, MeetingBroker, Member
 from coordinator.charter_history import Change, History
 from coordinator.charter_votes import Departure, Vote
 from coordinator.errors import ConfigError
@@ -29,9 +29,16 @@ class Card(Document):
     community: CommunityId | None = None
 
 
-Paper = Card | History | Change | Vote | Departure
+class BrokerCard(Document):
+    """Where homes could meet, as `commonwatt broker-config` prints it."""
+
+    broker: MeetingBroker
+
+
+Paper = Card | BrokerCard | History | Change | Vote | Departure
 _KINDS: dict[str, type[Paper]] = {
     "CARD": Card,
+    "BROKER": BrokerCard,
     "CHARTER": History,
     "PROPOSAL": Change,
     "VOTE": Vote,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agent.charter_blocks import Card, Paper
+from agent.charter_blocks import BrokerCard, Card, Paper
 from agent.charter_papers import add_paper, community_of
 from agent.charter_proposal import Wishes, draft_change
 from agent.charter_state import CharterState
@@ -65,6 +65,8 @@ class CharterDesk:
             match paper:
                 case Card():
                     lines.append(f"{paper.member.name}'s card: use it with `charter found` or `charter propose --add`.")
+                case BrokerCard():
+                    lines.append(f"The card of {paper.broker.name}, a broker: use it as you would use a home's.")
                 case History() if paper.charter == history.charter:
                     history = history.merged(paper)
                 case History():

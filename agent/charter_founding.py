@@ -1,7 +1,7 @@
 """A home's entry for a charter, and the draft of a community's founding."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,13 +10,16 @@ from pydantic import BaseModel, ValidationError
 from agent.charter_blocks import Card
 from agent.charter_state import CharterState
 from agent.config import HomeConfig
-from coordinator.charter import Charter, Member, Rules
+from coordinator.charter import Charter, MeetingBroker, Member, Rules
 from coordinator.charter_history import History
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
+from coordinator.links import check_url, is_encrypted, is_local
 
 Model = TypeVar("Model", bound=BaseModel)
 RuleChanges = dict[str, int | bool | str]
+NO_BROKER = "none"
+"""Given as address: nobody can reach this home, it speaks and listens at meeting brokers only."""
 
 
 def make_card(
@@ -31,7 +34,8 @@ def make_card(
     """Return this home's entry for a charter, and what was done for it; made once, from then on only altered.
 
     Args:
-        broker: Where neighbours read this home's messages; by default the address it uses itself.
+        broker: Where neighbours read this home's messages, or `none` where they cannot reach it; by default the
+            address on this machine.
         meter: As `meter_commitment` returns it.
     """
     kept, lines = state.card(), []
@@ -51,16 +55,53 @@ def make_card(
         public_key=encode_base64(identity.public_key),
         exchange_key=encode_base64(identity.exchange_key),
         recovery_key=recovery_key,
-        broker=broker or (kept.broker if kept else config.mqtt.own.url),
+        broker=_address(broker, kept, config),
         meter=meter or (kept.meter if kept else None),
         power_limit_w=power_limit_w or (kept.power_limit_w if kept else None),
     )
     state.save_card(member)
-    if loopback(member.broker):
-        lines.append(
-            f"{member.broker} is for this machine only: give --broker mqtt://ADDRESS:1883 for neighbours on others."
-        )
-    return member, lines
+    return member, lines + ([] if member.broker is None else _advice(member.broker, config))
+
+
+def _address(given: str | None, kept: Member | None, config: HomeConfig) -> str | None:
+    if given is not None:
+        return None if given == NO_BROKER else check_given(given)
+    if kept is not None:
+        return kept.broker
+    tls = config.broker.tls if config.broker is not None else None
+    return config.mqtt.own.url if tls is None else f"mqtts://127.0.0.1:{tls.port}"
+
+
+def check_given(url: str) -> str:
+    """Return an address of a broker that can be used.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    try:
+        return check_url(url)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _advice(url: str, config: HomeConfig) -> list[str]:
+    """Return what to do so that neighbours reach this home at its address, and nobody else reads along."""
+    if is_local(url):
+        return [f"{url} is for this machine only: give --broker mqtts://ADDRESS:8883 for neighbours on others."]
+    if not is_encrypted(url):
+        return [f"{url} is not encrypted: whoever is on the way reads along. Better mqtts://ADDRESS:8883, or a VPN."]
+    return [] if (text := closed_to_neighbours(url, config)) is None else [text]
+
+
+def closed_to_neighbours(url: str, config: HomeConfig) -> str | None:
+    """Return why nobody on another machine gets through to the agent's own broker at its address; None if they do."""
+    if config.broker is None or is_local(url) or not is_encrypted(url):
+        return None
+    if config.broker.tls is None:
+        return f'neighbours come to {url}, but [broker.tls] is missing: add it with host = "0.0.0.0"'
+    if is_local(f"mqtts://{config.broker.tls.host}"):
+        return f'neighbours come to {url}, but [broker.tls] lets in this machine only: write host = "0.0.0.0" there'
+    return None
 
 
 def draft_founding(
@@ -72,6 +113,7 @@ def draft_founding(
     *,
     waiting_s: int | None,
     founded_ms: int,
+    meeting: Sequence[MeetingBroker] = (),
 ) -> Charter:
     """Return a founding nobody has signed yet.
 
@@ -94,12 +136,15 @@ def draft_founding(
         rules=checked(Rules, **{**usual.model_dump(), **rules}),
         members=tuple(sorted(founders.values(), key=lambda member: member.id)),
         waiting_s=waiting_s,
+        meeting=tuple(sorted(meeting, key=lambda broker: broker.name)) or None,
     )
 
 
 def found_alone(config: HomeConfig, identity: Identity, left: Charter, founded_ms: int) -> History:
     """Return a founding of this home alone, by the rules it knows, for when its community goes on without it."""
     me = left.ever[identity.id]
+    if me.broker is None:  # alone it needs no broker that others reach, but a charter without meeting brokers wants one
+        me = me.model_copy(update={"broker": config.mqtt.own.url})
     charter = checked(
         Charter, name=config.home.name, currency=left.currency, founded_ms=founded_ms, rules=left.rules, members=(me,)
     )
@@ -130,11 +175,6 @@ def checked(model: type[Model], **values: Any) -> Model:
         where = ".".join(str(part) for part in first["loc"])
         said = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{where}: {said}" if where else said) from None
-
-
-def loopback(url: str) -> bool:
-    """Return whether only this machine can reach an address."""
-    return "//127." in url or "//localhost" in url
 
 
 def recovery_path(config: HomeConfig) -> Path:

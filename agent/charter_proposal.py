@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from agent.charter_blocks import Card
 from agent.charter_founding import RuleChanges, checked
-from coordinator.charter import Charter, Follows, Member, Rules
+from coordinator.charter import Charter, Follows, MeetingBroker, Member, Rules
 from coordinator.charter_history import History
 from coordinator.errors import ConfigError
 
@@ -15,14 +15,19 @@ class Wishes:
     """What a proposal is to change."""
 
     cards: Sequence[Card] = ()
+    meeting: Sequence[MeetingBroker] = ()
+    """Brokers to add, or to alter."""
     remove: Sequence[str] = ()
+    """Names of members or of meeting brokers."""
     rules: RuleChanges = field(default_factory=dict)
     waiting_s: int | None = None
     vote_s: int = 2 * 86400
 
-    @property
-    def only_removes(self) -> bool:
-        return bool(self.remove) and not self.cards and not self.rules and self.waiting_s is None
+    def only_removes(self, prev: Charter) -> bool:
+        """Return whether this takes members off and does nothing else."""
+        brokers = {broker.name for broker in prev.meeting or ()}
+        adds = self.cards or self.meeting or self.rules or self.waiting_s is not None
+        return bool(self.remove) and not adds and not brokers.intersection(self.remove)
 
 
 def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -> Charter:
@@ -32,10 +37,14 @@ def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -
         ConfigError: If they cannot be had, or change nothing.
     """
     here = history.in_force(now_ms)
-    line = history.line(now_ms if wishes.only_removes else None)
+    only_removes = wishes.only_removes(history.line(None)[-1])
+    line = history.line(now_ms if only_removes else None)
     prev = line[-1]
-    wait_s = 0 if wishes.only_removes else wishes.vote_s + prev.change_wait_s
-    gone = {_find(prev, name).id for name in wishes.remove}
+    wait_s = 0 if only_removes else wishes.vote_s + prev.change_wait_s
+    meeting = {broker.name: broker for broker in prev.meeting or ()}
+    gone = {_find(prev, name).id for name in wishes.remove if name not in meeting}
+    meeting = {name: broker for name, broker in meeting.items() if name not in wishes.remove}
+    meeting |= {broker.name: broker for broker in wishes.meeting}
     members = {member.id: member for member in prev.members if member.id not in gone}
     members |= {card.member.id: card.member for card in wishes.cards}
     for card in wishes.cards:
@@ -51,6 +60,7 @@ def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -
         rules=checked(Rules, **{**prev.rules.model_dump(), **wishes.rules}),
         members=tuple(sorted(members.values(), key=lambda member: member.id)),
         waiting_s=prev.waiting_s if wishes.waiting_s is None else wishes.waiting_s,
+        meeting=tuple(meeting[name] for name in sorted(meeting)) or None,
         follows=Follows(
             community=prev.community_id,
             epoch=epoch,
@@ -58,7 +68,7 @@ def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -
             effective_ms=max(now_ms + 1000 * wait_s, prev.effective_ms),
         ),
     )
-    if (charter.members, charter.rules, charter.waiting_s) == (prev.members, prev.rules, prev.waiting_s):
+    if all(getattr(charter, what) == getattr(prev, what) for what in ("members", "rules", "waiting_s", "meeting")):
         raise ConfigError("that changes nothing")
     return charter
 

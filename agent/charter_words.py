@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from coordinator.charter import Charter, Member, Rules
+from coordinator.charter import Charter, MeetingBroker, Member, Rules
 from coordinator.charter_history import Change, History
 from coordinator.charter_votes import deadline_ms, only_takes_away, quorum
 
@@ -31,7 +31,12 @@ def names(ids: Iterable[str], *charters: Charter) -> str:
 def member_words(member: Member) -> str:
     more = "" if member.power_limit_w is None else f", up to {member.power_limit_w / 1000:g} kW"
     meter = "" if member.meter is None else f", meter {member.meter[:8]}"
-    return f"{member.name} ({member.id}, {member.broker}{more}{meter})"
+    where = member.broker or "only at the meeting brokers"
+    return f"{member.name} ({member.id}, {where}{more}{meter})"
+
+
+def meeting_words(broker: MeetingBroker) -> str:
+    return f"{broker.name} ({broker.id}, {broker.url})"
 
 
 def differences(prev: Charter, charter: Charter) -> list[str]:
@@ -41,6 +46,13 @@ def differences(prev: Charter, charter: Charter) -> list[str]:
     lines += [f"takes off {member.name}" for key, member in before.items() if key not in after]
     for key, member in after.items():
         lines += _entry(before[key], member) if key in before else []
+    before_there, after_there = ({broker.name: broker for broker in each.meeting or ()} for each in (prev, charter))
+    for name in sorted(before_there.keys() | after_there.keys()):
+        was, becomes = before_there.get(name), after_there.get(name)
+        if becomes is None:
+            lines.append(f"takes off meeting broker {name}")
+        elif was != becomes:
+            lines.append(f"{'adds' if was is None else 'alters'} meeting broker {meeting_words(becomes)}")
     for name in Rules.model_fields:
         old, new = getattr(prev.rules, name), getattr(charter.rules, name)
         lines += [f"{name}: {old} becomes {new}"] if old != new else []
@@ -63,6 +75,7 @@ def charter_lines(charter: Charter) -> list[str]:
         f"{count} members:" if count > 1 else "1 member:",
         *(f"  {member_words(member)}" for member in charter.homes),
     ]
+    lines += [f"meeting broker: {meeting_words(broker)}" for broker in charter.meeting or ()]
     if away := sorted(member.name for member in charter.members if member not in charter.homes):
         lines.append(f"left or suspended, still counted in the quorum: {', '.join(away)}")
     usual = Rules()

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 from urllib.parse import urlsplit
 
+from agent.charter_founding import closed_to_neighbours
 from agent.config import HomeConfig
 from agent.findings import Finding, good, wrong
 from agent.peer_links import link_settings
@@ -14,6 +15,7 @@ from coordinator.errors import ConfigError
 from coordinator.identity import Identity
 from coordinator.links import LinkNotice, LinkOptions, LinkSettings, LinkState
 from coordinator.mosquitto import find_mosquitto
+from coordinator.tls import WRONG_KEY
 from coordinator.transport import Transport
 
 CONNECT_S = 4.0
@@ -33,7 +35,9 @@ async def try_brokers(config: HomeConfig, charter: Charter, identity: Identity, 
         alone = config.model_copy(update={"mqtt": config.mqtt.model_copy(update={"peers": ()})})
         own, others = link_settings(alone, _without_others(charter, me), me)[0], []
     tried = await asyncio.gather(_try_own(own, config.broker, clock), *(_try_peer(link, clock) for link in others))
-    return [*findings, *tried]
+    address = charter.by_id[me].broker
+    closed = None if address is None else closed_to_neighbours(address, config)
+    return [*findings, *([] if closed is None else [wrong("way in", closed)]), *tried]
 
 
 def _without_others(charter: Charter, me: str) -> Charter:
@@ -72,7 +76,7 @@ async def _try_own(settings: LinkSettings, broker: BrokerSettings | None, clock:
         return wrong(subject, problem)
     match state.kind, broker:
         case "connected", _:
-            return good(subject, f"user {settings.username!r} is let in at {where}")
+            return good(subject, f"user {settings.username!r} is let in at {where} ({settings.wire})")
         case "refused", None:
             return wrong(subject, _refused(settings, state, "mqtt.own"))
         case "refused", _:
@@ -122,20 +126,25 @@ def _own_settings_problem(settings: LinkSettings, broker: BrokerSettings) -> str
 
 
 async def _try_peer(settings: LinkSettings, clock: Clock) -> Finding:
-    subject = f"{settings.name}'s broker"
+    subject = f"meeting broker {settings.name}" if settings.meeting else f"{settings.name}'s broker"
     try:
         state, denied = await _try(settings, clock)
     except ConfigError as error:
         return wrong(subject, str(error))
+    if state.kind == "refused" and settings.meeting:
+        text = "its operator has not let this home in yet: send it `charter invite` for `commonwatt broker-config`"
+        return wrong(subject, f"{settings.url} refused this home ({state.reason}): {text}")
     if state.kind == "refused":
         return wrong(subject, _refused(settings, state, f"mqtt.peers of {settings.name}"))
     if not state.connected:
         host = urlsplit(settings.url).hostname
         cure = f"ask {settings.name} whether it runs at that address, and check your way to {host}"
+        if state.reason == WRONG_KEY:
+            cure = f"ask {settings.name} for the right address, and say nothing to what answers there"
         return wrong(subject, f"{settings.url}: {_why(state)}: {cure}")
     if denied:
         return wrong(subject, f"{denied[0]}: ask {settings.name} to allow it in its broker's users")
-    return good(subject, f"user {settings.username!r} is let in at {settings.url}")
+    return good(subject, f"user {settings.username!r} is let in at {settings.url} ({settings.wire})")
 
 
 def _refused(settings: LinkSettings, state: LinkState, section: str) -> str:

@@ -62,7 +62,7 @@ password_file = "owner.password"
 # The password they gave you: in a file, or as `password = "..."` here.
 #password_file = "home-2.password"
 # Only where it differs from the address in the charter. For example:
-#url = "mqtt://192.168.1.52:1883"
+#url = "mqtts://192.168.1.52:8883"
 # Only where they gave you another user than this home's id.
 #username = "@HOME@"
 
@@ -71,12 +71,21 @@ password_file = "owner.password"
 [broker]
 # mosquitto, embedded, or auto: Mosquitto where it is installed.
 kind = "auto"
-# Where it listens. 127.0.0.1 is for this machine only; 0.0.0.0 lets your network reach it, with a password.
+# Where it listens for this machine: not encrypted, so leave it at 127.0.0.1.
 host = "127.0.0.1"
-# The same port as in mqtt.own.url and in the charter.
+# The same port as in mqtt.own.url.
 port = 1883
 # Where Mosquitto keeps retained messages over a restart; without it, nowhere. For example:
 #data_dir = "data"
+
+# Where it listens for neighbours: encrypted, with a certificate by this home's key, which the agent renews.
+[broker.tls]
+# 127.0.0.1 is for this machine only; 0.0.0.0 lets your network reach it. Members come in by keys, others do not.
+host = "127.0.0.1"
+# The same port as in the charter: mqtts://ADDRESS:8883.
+port = 8883
+# The key that signs the certificate; without it, this home's own. For example:
+#key_file = "key.pem"
 
 # Who may connect: yourself, for this agent and your own screens.
 [[broker.users]]

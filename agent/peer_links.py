@@ -1,13 +1,14 @@
-"""From a home's configuration and the charter to its links: its own broker to publish on, every neighbour's to read."""
+"""From a home's configuration and the charter to its links: its own broker to publish on, every neighbour's to read,
+and the meeting brokers, all at once, for both."""
 
 from pydantic import SecretStr, ValidationError
 
 from agent.config import HomeConfig, PeerBroker
-from coordinator.broker_settings import BrokerUser, readers
-from coordinator.charter import Charter, Member
+from coordinator.broker_settings import BrokerUser, meeting_users, readers
+from coordinator.charter import Charter, MeetingBroker, Member
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity, decode_base64, encode_base64
-from coordinator.links import LinkSettings
+from coordinator.links import LinkSettings, is_encrypted
 from coordinator.mqtt_topics import direct_topic, pub_topic
 from coordinator.toml_file import explain
 
@@ -15,7 +16,9 @@ from coordinator.toml_file import explain
 def link_settings(
     config: HomeConfig, charter: Charter, me: str, identity: Identity | None = None
 ) -> list[LinkSettings]:
-    """Return the links of a home: its own broker to publish on, and every neighbour's to read.
+    """Return the links of a home: its own broker to publish on, every neighbour's to read, and the meeting brokers.
+
+    Whose certificate an encrypted link trusts is in the charter: the neighbour's key, or the meeting broker's.
 
     Args:
         identity: This home's keys: with them it needs no `mqtt.peers` for neighbours that have an exchange key.
@@ -32,6 +35,7 @@ def link_settings(
             username=own.username,
             password=own.password,
             password_file=own.password_file,
+            pin=charter.ever[me].public_key if is_encrypted(own.url) else None,
             publish=True,
         )
     ]
@@ -44,18 +48,24 @@ def link_settings(
     for member in charter.homes:
         if member.id == me:
             continue
-        peer = peers.get(member.name) or _agreed(charter, identity, member)
+        peer = peers.get(member.name)
+        if member.broker is None and (peer is None or peer.url is None):
+            continue  # heard at the meeting brokers
+        peer = peer or _agreed(charter, identity, member)
         if peer is None:
             raise ConfigError(f"mqtt.peers: {member.name!r} is missing; ask that home for its broker's password")
         links.append(_peer_link(peer, member, charter.community_id, me))
+    for broker in charter.meeting or ():
+        if identity is not None and (link := _meeting_link(broker, charter, identity)) is not None:
+            links.append(link)
     return links
 
 
 def broker_users(config: HomeConfig, charter: Charter, identity: Identity) -> tuple[BrokerUser, ...]:
     """Return who may connect to the home's own broker: those in its settings, and every neighbour with a password that
     both compute from their keys."""
-    assert config.broker is not None
-    users, me = config.broker.users, charter.by_id[identity.id]
+    me = charter.by_id[identity.id]
+    users = config.broker.users if config.broker is not None else (_owner(config),)
     named = {user.name for user in users}
     passwords = {
         member.id: password
@@ -65,29 +75,97 @@ def broker_users(config: HomeConfig, charter: Charter, identity: Identity) -> tu
     return (*users, *readers(charter.community_id, me.id, passwords))
 
 
+def _owner(config: HomeConfig) -> BrokerUser:
+    """Return this home itself as a user of a broker that runs by itself."""
+    own = config.mqtt.own
+    password = SecretStr(own.secret() or "")
+    return BrokerUser(name=own.username, password=password, publish=("#",), subscribe=("#",))
+
+
+def _meeting_link(broker: MeetingBroker, charter: Charter, identity: Identity) -> LinkSettings | None:
+    password, community = _password(charter, identity, broker, broker), charter.community_id
+    if password is None:
+        return None
+    others = [member.id for member in charter.homes if member.id != identity.id]
+    try:
+        return LinkSettings(
+            name=broker.name,
+            url=broker.url,
+            username=identity.id,
+            password=SecretStr(password),
+            pin=broker.public_key,
+            publish=True,
+            meeting=True,
+            # One by one: with a wildcard, everything this home says would come back to it.
+            subscribe=tuple(
+                topic
+                for other in others
+                for topic in (pub_topic(community, other), direct_topic(community, other, identity.id))
+            ),
+        )
+    except ValidationError as error:
+        raise ConfigError(
+            f"meeting broker {broker.name}: {explain(error, LinkSettings)}: the members must alter it in the charter"
+        ) from None
+
+
+def meeting_broker_users(charter: Charter, identity: Identity) -> tuple[BrokerUser, ...]:
+    """Return who may connect to a meeting broker: every member with an exchange key.
+
+    Args:
+        identity: The broker's own keys.
+
+    Raises:
+        ConfigError: If the charter does not have this broker.
+    """
+    broker = next((each for each in charter.meeting or () if each.id == identity.id), None)
+    if broker is None:
+        raise ConfigError(
+            f"{charter.name!r} does not meet at this broker: its members add the card with `charter propose --add`"
+        )
+    passwords = {
+        member.id: _shared(identity, member.exchange_key, charter, broker.id, member.name)
+        for member in charter.homes
+        if member.exchange_key is not None
+    }
+    return meeting_users(charter.community_id, passwords)
+
+
 def _agreed(charter: Charter, identity: Identity | None, member: Member) -> PeerBroker | None:
     password = None if identity is None else _password(charter, identity, member, member)
     return None if password is None else PeerBroker(member=member.name, password=SecretStr(password))
 
 
-def _password(charter: Charter, identity: Identity, broker: Member, other: Member) -> str | None:
+def _password(
+    charter: Charter, identity: Identity, broker: Member | MeetingBroker, other: Member | MeetingBroker
+) -> str | None:
     """Return what this home and `other`, one of them the owner of `broker`, both know as the password there."""
     if other.exchange_key is None or charter.by_id[identity.id].exchange_key is None:
         return None
-    purpose = f"broker password|{charter.community_id}|{broker.id}"
+    return _shared(identity, other.exchange_key, charter, broker.id, other.name)
+
+
+def _shared(identity: Identity, exchange_key: str, charter: Charter, broker: str, whose: str) -> str:
+    """Return the password at a broker that follows from two keys, equal on both sides.
+
+    Args:
+        broker: Its id.
+        whose: Name of the owner of `exchange_key`, for errors.
+    """
+    purpose = f"broker password|{charter.community_id}|{broker}"
     try:
-        return encode_base64(identity.shared_secret(decode_base64(other.exchange_key), purpose))
+        return encode_base64(identity.shared_secret(decode_base64(exchange_key), purpose))
     except ValueError:
-        raise ConfigError(
-            f"the charter's exchange_key of {other.name} cannot be used: that home must alter it"
-        ) from None
+        raise ConfigError(f"the charter's exchange_key of {whose} cannot be used: it must be altered") from None
 
 
 def _peer_link(peer: PeerBroker, member: Member, community: str, me: str) -> LinkSettings:
+    url = peer.url or member.broker or ""
     try:
         return LinkSettings(
             name=member.name,
-            url=peer.url or member.broker,
+            url=url,
+            pin=member.public_key if is_encrypted(url) else None,
             username=peer.username or me,
             password=peer.password,
             password_file=peer.password_file,

@@ -85,6 +85,23 @@ def home_users(community: str, home: str, owner_password: str, peers: Mapping[st
     return (owner, *readers(community, home, peers))
 
 
+def meeting_users(community: str, passwords: Mapping[str, str]) -> tuple[BrokerUser, ...]:
+    """Return the members as users of a meeting broker: each speaks as itself, and reads what is for all and for it.
+
+    Args:
+        passwords: By id of the member; the id is the user name.
+    """
+    return tuple(
+        BrokerUser(
+            name=member,
+            password=SecretStr(password),
+            publish=(pub_topic(community, member), direct_topic(community, member, "+")),
+            subscribe=(pub_topic(community, "+"), direct_topic(community, "+", member)),
+        )
+        for member, password in passwords.items()
+    )
+
+
 def readers(community: str, home: str, peers: Mapping[str, str]) -> tuple[BrokerUser, ...]:
     """Return the peers among the users of a home's own broker. Args as `home_users`."""
     return tuple(

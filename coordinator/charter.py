@@ -120,7 +120,7 @@ class Member(Document):
     """One home, by pseudonym.
 
     Attributes:
-        broker: Where the others read its messages.
+        broker: Where the others read its messages; None when they cannot reach it but at meeting brokers.
         recovery_key: Kept away from the machine; it can suspend this member and vote for it, and nothing else.
         meter: What stands for its metering point, so that one meter is one member.
         power_limit_w: The connection it says it has, for people: what binds a trade is the limit in the rules.
@@ -130,7 +130,7 @@ class Member(Document):
     id: str
     name: DisplayName
     public_key: str
-    broker: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+    broker: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")] | None = None
     recovery_key: str | None = None
     meter: CharterHash | None = None
     power_limit_w: Annotated[int, Field(ge=1)] | None = None
@@ -158,6 +158,30 @@ class Member(Document):
         return tuple(decode_base64(text) for text in texts)
 
 
+class MeetingBroker(Document):
+    """Where homes meet that cannot reach each other. Whose it is has no vote and no right.
+
+    Attributes:
+        public_key: Signs its TLS certificate; nothing else of it is trusted.
+        exchange_key: X25519: makes each member's password there, as a neighbour's makes those at a home's own broker.
+    """
+
+    name: DisplayName
+    url: Annotated[str, Field(pattern=r"^mqtts://[!-~]{1,190}$")]
+    public_key: str
+    exchange_key: str
+
+    @property
+    def id(self) -> str:
+        return home_id(decode_base64(self.public_key))
+
+    @model_validator(mode="after")
+    def _keys_are_sound(self) -> Self:
+        if not is_sound_key(decode_base64(self.public_key)) or len(decode_base64(self.exchange_key)) != 32:
+            raise ValueError(f"meeting broker {self.name!r}: a key that no broker can have")
+        return self
+
+
 class Follows(Document):
     """Which charter this one replaces, and from when on."""
 
@@ -182,6 +206,8 @@ class Charter(Document):
     members: tuple[Member, ...] = Field(min_length=1, max_length=64)
     waiting_s: Annotated[int, Field(ge=0, le=90 * 86400)] | None = None
     """From the votes to the change; None is `WAITING_S`."""
+    meeting: Annotated[tuple[MeetingBroker, ...], Field(min_length=1, max_length=5)] | None = None
+    """Brokers of others where all members meet, all of them at once."""
     follows: Follows | None = None
 
     _gone: frozenset[str] = PrivateAttr(frozenset())
@@ -196,6 +222,18 @@ class Charter(Document):
         _refuse_twins((skeleton(member.name) for member in self.members), "two members' names look alike")
         if [m.id for m in self.members] != sorted(m.id for m in self.members):
             raise ValueError("members must be sorted by id")
+        return self
+
+    @model_validator(mode="after")
+    def _all_can_be_heard(self) -> Self:
+        meeting = self.meeting or ()
+        for what in ("url", "public_key", "exchange_key"):
+            _refuse_twins((getattr(broker, what) for broker in meeting), f"two meeting brokers share one {what}")
+        names = [*(member.name for member in self.members), *(broker.name for broker in meeting)]
+        _refuse_twins(map(skeleton, names), "two names look alike")
+        silent = next((member.name for member in self.members if member.broker is None), None)
+        if silent is not None and not meeting:
+            raise ValueError(f"member {silent!r} has no broker that others reach: add meeting brokers")
         return self
 
     @cached_property

@@ -13,7 +13,6 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -147,8 +146,3 @@ def explain_tls(error: ssl.SSLError) -> str:
             return NO_TLS
         case _:
             return f"no encrypted link ({(error.reason or str(error)).lower().replace('_', ' ')})"
-
-
-def end_of_validity(certificate: Path) -> datetime:
-    """Return until when the certificate in a PEM file is valid."""
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agent.charter_blocks import Card, Paper, read_blocks
+from agent.charter_blocks import BrokerCard, Card, Paper, read_blocks
 from agent.charter_desk import CharterDesk, Said
 from agent.charter_founding import RuleChanges, draft_founding, make_card, meter_commitment
 from agent.charter_proposal import Wishes
@@ -30,7 +30,10 @@ app = typer.Typer(
 ConfigFile = Annotated[Path, typer.Option(help="The home's TOML file.")]
 Files = Annotated[list[Path] | None, typer.Argument(help="Files with the blocks others sent; without any, paste them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
-Broker = Annotated[str | None, typer.Option(help="Where neighbours reach this home's broker: mqtt://ADDRESS:1883.")]
+Broker = Annotated[
+    str | None,
+    typer.Option(help="Where neighbours reach this home's broker: mqtts://ADDRESS:8883; none: at meeting brokers."),
+]
 Meter = Annotated[str | None, typer.Option(help="Number of the metering point; only a slow hash of it is shown.")]
 PowerKw = Annotated[float | None, typer.Option(min=0.1, help="This home's connection, for people to know.")]
 RuleList = Annotated[list[str] | None, typer.Option("--rule", help="A rule: gate_s=60. May be repeated.")]
@@ -80,7 +83,8 @@ def found(
 ) -> None:
     """Write the founding of a community from the cards of the others (`charter join`), and sign it as the first."""
     home = _Home(config)
-    cards = [paper for paper in _papers(files) if isinstance(paper, Card)]
+    papers = read_papers(files)
+    cards = [paper for paper in papers if isinstance(paper, Card)]
     if not cards:
         raise ConfigError("no card found: the other founders make theirs with `commonwatt charter join`")
     with home.desk.state.alone():
@@ -94,6 +98,7 @@ def found(
             _rules(rule),
             waiting_s=waiting_s,
             founded_ms=home.desk.now_ms,
+            meeting=[paper.broker for paper in papers if isinstance(paper, BrokerCard)],
         )
         said = home.desk.found(charter)
     others = ", ".join(member.name for member in charter.members if member.id != home.desk.me)
@@ -129,7 +134,7 @@ def join(
 ) -> None:
     """Make this home's card: for whoever founds a community (--founding), or in answer to an invitation."""
     home = _Home(config)
-    papers = [] if founding else _papers(files)
+    papers = [] if founding else read_papers(files)
     with home.desk.state.alone():
         lines = home.desk.take(papers)
         card, done = home.card(broker, meter, power_kw)
@@ -145,8 +150,10 @@ def join(
 
 @app.command()
 def propose(
-    add: Annotated[list[Path] | None, typer.Option(help="File with the card of a home to add or to alter.")] = None,
-    remove: Annotated[list[str] | None, typer.Option(help="Name of a member to take off.")] = None,
+    add: Annotated[
+        list[Path] | None, typer.Option(help="File with the card of a home or a meeting broker to add or to alter.")
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Name of a member or meeting broker to take off.")] = None,
     rule: RuleList = None,
     waiting_days: WaitingDays = None,
     vote_hours: Annotated[float, typer.Option(min=0, max=24 * 60, help="How long votes are taken.")] = 48.0,
@@ -155,9 +162,11 @@ def propose(
 ) -> None:
     """Propose a change and vote for it: homes, rules. Taking a member off, and nothing else, waits for nothing."""
     home = _Home(config)
-    cards = [paper for paper in (_papers(add) if add else ()) if isinstance(paper, Card)]
+    given = read_papers(add) if add else []
+    cards = [paper for paper in given if isinstance(paper, Card)]
     wishes = Wishes(
         cards=cards,
+        meeting=[paper.broker for paper in given if isinstance(paper, BrokerCard)],
         remove=remove or [],
         rules=_rules(rule),
         waiting_s=None if waiting_days is None else round(86400 * waiting_days),
@@ -185,7 +194,7 @@ def vote(
     """Take what others sent (foundings, proposals, votes); sign what waits for this home, after asking."""
     home = _Home(config)
     with home.desk.state.alone():
-        lines = home.desk.take(_papers(files))
+        lines = home.desk.take(read_papers(files))
         waiting = home.desk.awaiting() if recovery is None else home.desk.open()
         waiting = waiting if proposal is None else home.desk.open()
         chosen = [each for each in waiting if proposal is None or each.hash.startswith(proposal)]
@@ -258,7 +267,7 @@ def suspend(
     view.show(Said(lines=said.lines, papers=said.papers, next_steps=steps), as_json=as_json)
 
 
-def _papers(files: list[Path] | None) -> list[Paper]:
+def read_papers(files: list[Path] | None) -> list[Paper]:
     """Return the papers in the files; without files, what is pasted."""
     texts = []
     for file in files or ():

@@ -8,7 +8,21 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import charter, commission, demo, forecast, guard, home, import_, market, parts, scan, stop, study
+from agent.cli import (
+    broker_config,
+    charter,
+    commission,
+    demo,
+    forecast,
+    guard,
+    home,
+    import_,
+    market,
+    parts,
+    scan,
+    stop,
+    study,
+)
 from coordinator.errors import CommonwattError
 
 app = typer.Typer(
@@ -29,6 +43,7 @@ app.command("guard")(guard.guard)
 app.command("watch")(parts.watch)
 app.command("simulator")(parts.simulator)
 app.command("broker")(parts.broker)
+app.command("broker-config")(broker_config.broker_config)
 app.command("dashboard")(parts.dashboard)
 app.command("import")(import_.import_)
 app.command("study")(study.study)

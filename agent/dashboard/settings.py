@@ -4,9 +4,10 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agent.dashboard.topics import PREFIX, TOPICS
+from coordinator.links import Pin, is_encrypted, url_port
 from coordinator.zones import known_zone
 
 
@@ -17,7 +18,9 @@ class Source(BaseModel):
 
     home: Annotated[str, Field(min_length=1, max_length=64)]
     url: str
-    """`mqtt://host:port`; port 1883 when left out."""
+    """`mqtt://host:port` or, encrypted, `mqtts://host:port`; ports 1883 and 8883 when left out."""
+    pin: Pin | None = None
+    """The home's public key, as in the charter: for `mqtts://`, so that the password is told to nobody else."""
     username: str | None = None
     password: Annotated[str | None, Field(repr=False)] = None
 
@@ -32,7 +35,7 @@ class Source(BaseModel):
     @classmethod
     def _is_a_broker(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme != "mqtt" or not parts.hostname or parts.path.strip("/") or parts.username:
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.username:
             raise ValueError(f"{url!r} is not a broker: write mqtt://host:port, user and password in their own keys")
         try:
             if parts.port == 0:
@@ -41,13 +44,19 @@ class Source(BaseModel):
             raise ValueError(f"{url!r} has no usable port: write one between 1 and 65535") from None
         return url
 
+    @model_validator(mode="after")
+    def _encrypted_is_pinned(self) -> "Source":
+        if is_encrypted(self.url) != (self.pin is not None):
+            raise ValueError(f"{self.url}: mqtts://, and only that, needs pin: the home's key in the charter")
+        return self
+
     @property
     def broker_host(self) -> str:
         return urlsplit(self.url).hostname or ""
 
     @property
     def broker_port(self) -> int:
-        return urlsplit(self.url).port or 1883
+        return url_port(self.url)
 
     @property
     def topic_filters(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings, Source
 from coordinator.clock import Clock
+from coordinator.identity import decode_base64
+from coordinator.tls import client_context
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +70,9 @@ class _Feed:
         self._state = ""
         client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
         client.username_pw_set(source.username or "dashboard", source.password)
+        if source.pin is not None:
+            client.tls_set_context(client_context(decode_base64(source.pin)))
+            client.tls_insecure_set(True)
         client.reconnect_delay_set(1, _RECONNECT_MAX_S)
         client.on_socket_open = _send_small_packets_at_once
         client.on_connect = self._on_connect

@@ -42,6 +42,7 @@ class Files:
     inverter_port: int
     meter_port: int
     broker_port: int
+    tls_port: int
 
     @property
     def config(self) -> Path:
@@ -68,10 +69,10 @@ class Files:
 
 def move_ports(folder: Path) -> Files:
     """Give a folder that `init` wrote other ports."""
-    ports = free_ports(3)
+    ports = free_ports(4)
     for name in ("home.toml", "dashboard.toml"):
         text = (folder / name).read_text()
-        for before, after in zip(("5020", "5021", "1883"), ports, strict=True):
+        for before, after in zip(("5020", "5021", "1883", "8883"), ports, strict=True):
             text = text.replace(before, str(after))
         (folder / name).write_text(text)
     return Files(folder, *ports)
