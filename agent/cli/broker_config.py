@@ -167,9 +167,7 @@ def _write(folder: Path, files: dict[str, str], force: bool) -> None:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror}): choose another folder") from None
 
 
-def _say(
-    plan: ServicePlan, charter: Charter | None, entry: MeetingBroker | None, target: Path, program: Program
-) -> None:
+def _say(plan: ServicePlan, entry: MeetingBroker | None, target: Path, program: Program) -> None:
     """Print who may come in, and what to do next."""
     where = ", ".join(f"{each.host}:{each.port}{' (encrypted)' if each.tls else ''}" for each in plan.listeners)
     typer.echo(f"Wrote the files of {plan.name}'s broker, which will listen on {where}.")
