@@ -52,7 +52,8 @@ async def _try(settings: LinkSettings, clock: Clock) -> tuple[LinkState, list[st
     """
     notices: list[LinkNotice] = []
     options = LinkOptions(connect_timeout_s=CONNECT_S)
-    async with Transport([settings], clock, notices.append, options=options) as transport:
+    silent = settings.model_copy(update={"meeting": False, "publish": False})
+    async with Transport([silent], clock, notices.append, options=options) as transport:
         try:
             async with asyncio.timeout(CONNECT_S + 1):
                 while transport.links[0].kind == "connecting":

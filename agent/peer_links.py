@@ -10,6 +10,7 @@ from coordinator.errors import ConfigError
 from coordinator.identity import Identity, decode_base64, encode_base64
 from coordinator.links import LinkSettings, is_encrypted
 from coordinator.mqtt_topics import direct_topic, pub_topic
+from coordinator.sealing import Sealer
 from coordinator.toml_file import explain
 
 
@@ -56,7 +57,7 @@ def link_settings(
             raise ConfigError(f"mqtt.peers: {member.name!r} is missing; ask that home for its broker's password")
         links.append(_peer_link(peer, member, charter.community_id, me))
     for broker in charter.meeting or ():
-        if identity is not None and (link := _meeting_link(broker, charter, identity)) is not None:
+        if identity is not None and (link := meeting_link(broker, charter, identity)) is not None:
             links.append(link)
     return links
 
@@ -82,7 +83,26 @@ def _owner(config: HomeConfig) -> BrokerUser:
     return BrokerUser(name=own.username, password=password, publish=("#",), subscribe=("#",))
 
 
-def _meeting_link(broker: MeetingBroker, charter: Charter, identity: Identity) -> LinkSettings | None:
+def sealer(charter: Charter, identity: Identity) -> Sealer:
+    """Return what seals this home's messages at meeting brokers, for every member with an exchange key.
+
+    Raises:
+        ConfigError: If a member's exchange key cannot be used.
+    """
+    keys = {
+        member.id: decode_base64(member.exchange_key)
+        for member in charter.homes
+        if member.id != identity.id and member.exchange_key is not None
+    }
+    try:
+        return Sealer(identity, charter.community_id, keys)
+    except ValueError as error:
+        whose = charter.by_id[str(error)].name
+        raise ConfigError(f"the charter's exchange_key of {whose} cannot be used: it must be altered") from None
+
+
+def meeting_link(broker: MeetingBroker, charter: Charter, identity: Identity) -> LinkSettings | None:
+    """Return the link to a meeting broker; None if this home has no exchange key in the charter."""
     password, community = _password(charter, identity, broker, broker), charter.community_id
     if password is None:
         return None
@@ -94,7 +114,6 @@ def _meeting_link(broker: MeetingBroker, charter: Charter, identity: Identity) -
             username=identity.id,
             password=SecretStr(password),
             pin=broker.public_key,
-            publish=True,
             meeting=True,
             # One by one: with a wildcard, everything this home says would come back to it.
             subscribe=tuple(

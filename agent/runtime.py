@@ -24,7 +24,7 @@ from agent.guard_setup import connection, open_guard
 from agent.household import HISTORY_DAYS, Change, TradingHome
 from agent.live_words import home_words
 from agent.memory import HomeMemory, weather_source
-from agent.peer_links import broker_users, link_settings
+from agent.peer_links import broker_users, link_settings, sealer
 from agent.steering import NO_BATTERY, Aim, Steering
 from coordinator.broker_keeper import keep_serving
 from coordinator.clock import Clock, WallClock
@@ -95,7 +95,8 @@ class Agent:
         self._store = LedgerStore(config.home.data_dir / "ledger.db", self.identity.id)
         links = link_settings(config, self.charter, self.identity.id, self.identity)
         options = LinkOptions(keepalive_s=config.mqtt.keepalive_s, retry_max_s=config.mqtt.retry_max_s)
-        self._transport = Transport(links, self.clock, self._link_notice, options=options)
+        sealing = sealer(self.charter, self.identity) if self.charter.meeting else None
+        self._transport = Transport(links, self.clock, self._link_notice, options=options, sealer=sealing)
         self._meter = SlotMeter(self.charter.rules.slot_s)
         if (last := self._memory.last_reading()) is not None:
             self._meter.add(last)  # what flowed while the agent was away is still counted

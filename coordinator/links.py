@@ -125,7 +125,7 @@ class LinkSettings(Credentials):
     """Whose signature the broker's certificate must have; for `mqtts://` addresses, and only for those."""
     publish: bool = False
     meeting: bool = False
-    """Somebody else's broker where homes meet: what is not for neighbours is not published there."""
+    """Somebody else's broker where homes meet: what is for neighbours is published there too, sealed; nothing else."""
     subscribe: tuple[Filter, ...] = ()
 
     @model_validator(mode="after")

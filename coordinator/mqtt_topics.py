@@ -20,6 +20,18 @@ def direct_topic(community: str, home: str, peer: str) -> str:
     return f"{PREFIX}{community}/{home}/to/{peer}"
 
 
+def speaker(topic: str) -> str | None:
+    """Return the home that a neighbourhood's topic belongs to; None for other topics."""
+    levels = topic.split("/")
+    return levels[3] if topic.startswith(PREFIX) and len(levels) > 4 else None
+
+
+def direct_reader(topic: str) -> str | None:
+    """Return the one home that a direct topic is for; None for other topics."""
+    levels = topic.split("/")
+    return levels[5] if speaker(topic) is not None and levels[4] == "to" and len(levels) == 6 else None
+
+
 def check_topic(topic: str) -> str:
     """Return a topic that may be published on.
 

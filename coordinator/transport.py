@@ -14,6 +14,7 @@ import hashlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal
 
@@ -23,6 +24,7 @@ from coordinator.errors import ConfigError, LocalProtocolError
 from coordinator.links import Inbound, LinkNotice, LinkOptions, LinkSettings, LinkState, OnNotice
 from coordinator.mqtt import MqttLink
 from coordinator.mqtt_topics import PREFIX, check_topic
+from coordinator.sealing import SEALING_MAX_BYTES, Sealer
 
 __all__ = [
     "Deduplicator",
@@ -137,6 +139,7 @@ class Transport:
     Args:
         on_notice: Takes one notice per change of a link's state, on the event loop.
         message_id: By what copies of a message are known.
+        sealer: Seals what goes to meeting brokers; needed when there are any.
         prefix: Topics below it are the neighbourhood's: at most 16 KiB, and delivered once. Others pass as they come.
     """
 
@@ -148,13 +151,20 @@ class Transport:
         *,
         options: LinkOptions | None = None,
         message_id: Callable[[bytes], Hashable] = payload_id,
+        sealer: Sealer | None = None,
         prefix: str = PREFIX,
     ) -> None:
         names = [link.name for link in links]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(f"two links are named {', '.join(sorted(twice))!r}: give every link its own name")
+        self._meeting = frozenset(link.name for link in links if link.meeting)
+        if self._meeting and sealer is None:
+            raise LocalProtocolError("nothing is said at a meeting broker without a sealer")
         self.duplicates = 0
         self.oversize = 0
+        self.unreadable = 0
+        """Messages at meeting brokers that were not sealed for this home by who speaks on their topic."""
+        self._sealer = sealer
         self._settings = tuple(links)
         self._clock = clock
         self._on_notice = on_notice
@@ -224,9 +234,13 @@ class Transport:
             check_topic(topic)
         except ValueError as error:
             raise LocalProtocolError(str(error)) from error
-        shared = topic.startswith(self._prefix)
-        takers = (link for link in self._links if link.settings.publish and (shared or not link.settings.meeting))
-        return sum(link.publish(topic, payload, qos, retain) for link in takers)
+        takers = [link for link in self._links if link.settings.publish and not link.settings.meeting]
+        taken = sum(link.publish(topic, payload, qos, retain) for link in takers)
+        if self._sealer is None or not topic.startswith(self._prefix):
+            return taken  # the home's own topics go to no broker but its own
+        sealed = self._sealer.seal(topic, payload)
+        meeting = [link for link in self._links if link.settings.meeting]
+        return taken + sum(link.publish(topic, sealed, qos, retain) for link in meeting)
 
     def __aiter__(self) -> AsyncIterator[Inbound]:
         return self
@@ -248,9 +262,18 @@ class Transport:
 
     def _receive(self, inbound: Inbound) -> None:
         """Take a message over from a network thread."""
-        if len(inbound.payload) > self._limit(inbound.topic):
+        at_meeting = inbound.link in self._meeting
+        if len(inbound.payload) > self._limit(inbound.topic) + (SEALING_MAX_BYTES if at_meeting else 0):
             self.oversize += 1
-        elif self._inbox:
+            return
+        if at_meeting:
+            assert self._sealer is not None
+            payload = self._sealer.unseal(inbound.topic, inbound.payload)
+            if payload is None:
+                self.unreadable += 1
+                return
+            inbound = replace(inbound, payload=payload)
+        if self._inbox:
             self._inbox.put(inbound)
 
     def _inbox_full(self, capacity: int) -> None:
