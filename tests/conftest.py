@@ -14,8 +14,8 @@ import pytest
 # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
 _MORE_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin")
 
-PARTS = ("mosquitto", "mbpoll", "chromium")
-"""Markers of the tests; also the names of the command and of the Debian package that brings it."""
+PARTS = ("mosquitto", "nats-server", "mbpoll", "chromium")
+"""Names of the command and of the Debian package that brings it; also markers of the tests, with _ for -."""
 
 _missing = pytest.StashKey[list[str]]()
 _deselected = pytest.StashKey[dict[str, int]]()
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        lacking = [part for part in config.stash[_missing] if item.get_closest_marker(part)]
+        lacking = [part for part in config.stash[_missing] if item.get_closest_marker(part.replace("-", "_"))]
         for part in lacking:
             config.stash[_deselected][part] += 1
         (dropped if lacking else kept).append(item)
