@@ -12,10 +12,12 @@ from agent.charter_now import CharterChangedError, current_charter, until_change
 from agent.charter_state import CharterState
 from agent.config import HomeConfig, load_config
 from agent.first_files import write_first_files
+from coordinator.broker_settings import BrokerSettings
 from coordinator.charter import Charter, Rules
 from coordinator.charter_history import History
 from coordinator.charter_votes import depart
 from coordinator.clock import ManualClock, unix_ms
+from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -97,7 +99,37 @@ def test_a_card_is_made_once_and_its_recovery_key_may_be_gone(homes: list[Home])
     path = anna.config.community.key_file.with_name("recovery.pem")
     assert path.stat().st_mode & 0o077 == 0
     path.unlink()
-    again, lines = make_card(anna.config, anna.identity, anna.state, broker="mqtt://10.0.0.1:1883")
-    assert again == anna.member.model_copy(update={"broker": "mqtt://10.0.0.1:1883"})
+    again, lines = make_card(anna.config, anna.identity, anna.state, broker="mqtts://10.0.0.1:8883")
+    assert again == anna.member.model_copy(update={"broker": "mqtts://10.0.0.1:8883"})
     assert not path.exists()
-    assert lines == []
+    assert not any("recovery" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("mqtt://10.0.0.1:1883", "mqtt://10.0.0.1:1883 is not encrypted"),
+        ("mqtts://10.0.0.1:8883", '[broker.tls] is missing: add it with host = "0.0.0.0"'),
+        ("mqtts://127.0.0.1:8883", "is for this machine only: give --broker mqtts://ADDRESS:8883"),
+        ("none", None),
+    ],
+)
+def test_a_card_s_address_comes_with_what_neighbours_need_to_get_through(
+    homes: list[Home], address: str, advice: str | None
+) -> None:
+    anna = homes[0]
+    broker = BrokerSettings(users=())
+    member, lines = make_card(
+        anna.config.model_copy(update={"broker": broker}), anna.identity, anna.state, broker=address
+    )
+    assert member.broker == (None if address == "none" else address)
+    assert [advice in line for line in lines] == [True] if advice else not lines
+    again, _ = make_card(anna.config, anna.identity, anna.state)
+    assert again == member, "asked again without an address, a card keeps it"
+
+
+def test_an_address_nobody_can_connect_to_never_gets_into_a_card(homes: list[Home]) -> None:
+    anna = homes[0]
+    for wrong in ("10.0.0.1", "https://10.0.0.1", "mqtts://user@10.0.0.1", "mqtts://10.0.0.1:99999", ""):
+        with pytest.raises(ConfigError):
+            make_card(anna.config, anna.identity, anna.state, broker=wrong)
