@@ -22,8 +22,11 @@ from typer.testing import CliRunner
 from agent.broker_files import SECRET_FILES
 from agent.cli.main import app
 from agent.config import load_config
+from agent.dashboard.settings import DashboardSettings, Source
+from agent.dashboard.source import Feeds
 from agent.first_files import write_first_files
 from agent.peer_links import link_settings
+from agent.runtime import Agent
 from coordinator.charter_file import load_charter
 from coordinator.clock import WallClock
 from coordinator.errors import ConfigError
@@ -276,6 +279,34 @@ def test_a_charter_that_does_not_meet_there_lets_nobody_in(town: Town) -> None:
             *("broker-config", "--meeting", "other", "--url", "mqtts://127.0.0.1:9"),
             *("--key", town.folder / "other.pem", "--output", town.folder / "other", town.invitation),
         )
+
+
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("mosquitto", marks=pytest.mark.mosquitto)])
+def test_a_home_that_init_wrote_is_heard_by_its_neighbour_over_tls_and_by_its_own_page(town: Town, kind: str) -> None:
+    """Nothing is set but the community: the agent's own broker has certificate and passwords from the keys."""
+    config = town.homes["anna"]
+    text = config.read_text().replace('kind = "auto"', f'kind = "{kind}"')
+    config.write_text(text.replace("#heartbeat_s = 20.0", "heartbeat_s = 0.5"))
+    told: list[str] = []
+
+    async def scenario() -> None:
+        agent = Agent(load_config(config), lambda _, text: told.append(text))
+        running = asyncio.create_task(agent.run())
+        async with station(town.links("bert")["anna"], wait=False) as bert:
+            await until(lambda: bert.received or running.done())
+            assert not running.done(), told
+            tls = next(text for text in told if "own broker" in text)
+            assert f"encrypted, on mqtts://127.0.0.1:{town.ports['anna'][1]}" in tls
+            key = agent.charter.by_id[agent.identity.id].public_key
+            url, password = f"mqtts://127.0.0.1:{town.ports['anna'][1]}", agent.config.mqtt.own.secret()
+            source = Source(home="anna", url=url, username="owner", password=password, pin=key)
+            with Feeds(DashboardSettings(sources=[source]), WallClock()) as feeds:
+                picture = feeds.picture()
+                await until(lambda: feeds.drain(picture) or picture.homes["anna"].link_up)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 def checked(town: Town) -> dict[str, str]:
