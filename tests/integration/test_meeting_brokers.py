@@ -223,6 +223,7 @@ def test_two_of_three_dead_lose_nothing_and_after_all_were_dead_trading_goes_on(
     figures = run(homes=4, slot_s=900, speed=300, options=quick)
     assert figures["slots_traded_with_one_of_three"] == 2
     assert figures["contracts_lost"] == 0
+    assert figures["first_negotiation_after_that_traded"]
     assert figures["wh_sold_twice"] == 0
     assert figures["contracts_counted"] >= 8, "two pairs in at least four slots"
     assert figures["unreadable"] == 0

@@ -113,7 +113,7 @@ def test_ci_installs_what_is_missing_and_requires_every_part(tmp_path: Path, mis
     checkout = tmp_path / "checkout"
     run = script(checkout / ".ci/run", (ROOT / ".ci/run").read_text())
     commands = tmp_path / "bin"
-    for name in {"mosquitto", "mbpoll", "chromium"} - set(missing):
+    for name in {"mosquitto", "nats-server", "mbpoll", "chromium"} - set(missing):
         script(commands / name, "#!/bin/sh\n")
     log = 'echo "$(basename "$0") $* $COMMONWATT_REQUIRE_ALL" >> "$LOG"\n'
     script(commands / "apt-get", "#!/bin/sh\n" + log)

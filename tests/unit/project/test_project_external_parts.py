@@ -29,7 +29,7 @@ import os, shutil
 shutil.which = lambda name, **_: name if name in os.environ["INSTALLED"].split() else None
 """
 
-SETTINGS = "[tool.pytest.ini_options]\nmarkers = ['mosquitto', 'mbpoll', 'chromium']\n"
+SETTINGS = "[tool.pytest.ini_options]\nmarkers = ['mosquitto', 'nats_server', 'mbpoll', 'chromium']\n"
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def test_missing_part_deselects_only_its_tests_and_says_so_loudly(folder: Path) 
     assert "2 passed, 1 deselected" in done.stdout
     assert "MISSING EXTERNAL PARTS" in done.stdout
     assert "chromium: not installed, 1 test(s)" in done.stdout
-    assert "apt install mbpoll chromium" in done.stdout
+    assert "apt install nats-server mbpoll chromium" in done.stdout
     assert "mosquitto: not installed" not in done.stdout
 
 
 def test_missing_part_fails_the_run_when_all_are_required(folder: Path) -> None:
-    done = run(folder, installed="mosquitto chromium", require_all="1")
+    done = run(folder, installed="mosquitto nats-server chromium", require_all="1")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "mbpoll" in done.stderr
     assert "apt install mbpoll" in done.stderr
@@ -80,7 +80,7 @@ def test_missing_part_fails_the_run_when_all_are_required(folder: Path) -> None:
 
 
 def test_complete_machine_runs_everything_without_a_warning(folder: Path) -> None:
-    done = run(folder, installed="mosquitto mbpoll chromium", require_all="1")
+    done = run(folder, installed="mosquitto nats-server mbpoll chromium", require_all="1")
     assert done.returncode == 0
     assert "3 passed" in done.stdout
     assert "MISSING" not in done.stdout
