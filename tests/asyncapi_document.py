@@ -37,6 +37,7 @@ Between homes (`cw/1/...`) a message is one line of JSON, a newline, and the bas
 bytes of that line: at most {MAX_BYTES} bytes in all. The line must be what the model itself would write: names in this
 order, no blanks, every name once, whole numbers only. The sender is who signed, never the topic. Topics lie on the
 sender's own broker; nobody else may write there. QoS 1 for what must arrive, 0 for the rest; never retained.
+At a meeting broker the same topics hold the same messages sealed for their readers (`coordinator/sealing.py`).
 
 The home's own topics (`{PREFIX}/...`) are plain JSON, retained, on its own broker and for whom its owner lets in.
 """

@@ -24,7 +24,7 @@ from agent.config import load_config
 from coordinator.charter import Charter, MeetingBroker
 from coordinator.charter_file import check_founding
 from coordinator.charter_history import History
-from coordinator.clock import WallClock, unix_ms
+from coordinator.clock import Clock, WallClock, unix_ms
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
 from coordinator.links import is_encrypted
@@ -84,7 +84,8 @@ def broker_config(
 def _own(config: Path) -> ServicePlan:
     settings = load_config(config)
     identity = Identity.load(settings.community.key_file)
-    charter = current_charter(settings, identity, WallClock().now())
+    clock: Clock = settings.clock.clock() if settings.clock else WallClock()
+    charter = current_charter(settings, identity, clock.now())
     return plan_own(settings, charter, identity)
 
 
