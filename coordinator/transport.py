@@ -126,6 +126,12 @@ class _Inbox:
                 self._ready.clear()
             await self._ready.wait()
 
+    def on_loop(self, callback: Callable[[LinkNotice], None], notice: LinkNotice) -> None:
+        """Have something told on the event loop; from any thread."""
+        with self._lock:
+            if not self._closed:
+                self._loop.call_soon_threadsafe(callback, notice)
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -165,6 +171,7 @@ class Transport:
         self.unreadable = 0
         """Messages at meeting brokers that were not sealed for this home by who speaks on their topic."""
         self._sealer = sealer
+        self._warned: set[str] = set()
         self._settings = tuple(links)
         self._clock = clock
         self._on_notice = on_notice
@@ -270,11 +277,23 @@ class Transport:
             assert self._sealer is not None
             payload = self._sealer.unseal(inbound.topic, inbound.payload)
             if payload is None:
-                self.unreadable += 1
+                self._not_opened(inbound.link)
                 return
             inbound = replace(inbound, payload=payload)
         if self._inbox:
             self._inbox.put(inbound)
+
+    def _not_opened(self, link: str) -> None:
+        """Count a message that nobody meant for us or somebody changed, and tell of the first on each link."""
+        self.unreadable += 1
+        if link not in self._warned and self._inbox is not None:
+            self._warned.add(link)
+            text = (
+                f"a message at {link} could not be opened: its operator changed or made it up, "
+                "or a neighbour goes by another charter; more of them are not told"
+            )
+            notice = LinkNotice(at=self._clock.now(), level="warning", link=link, text=text)
+            self._inbox.on_loop(self._on_notice, notice)
 
     def _inbox_full(self, capacity: int) -> None:
         text = f"{capacity} received messages wait to be handled: new ones are dropped until half of them are done"

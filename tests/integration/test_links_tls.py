@@ -172,6 +172,7 @@ def test_a_clock_that_is_months_wrong_breaks_no_link_and_its_certificate_is_rene
         assert refusal(issue(HOME_KEY, wrong)) == "connection lost", "it got past the handshake"
         assert issue(HOME_KEY, wrong).old(now)
     assert not issue(HOME_KEY, now).old(now + 100 * day)
+    assert issue(HOME_KEY, datetime(1970, 1, 1, tzinfo=UTC)).old(now), "a Pi that was just switched on"
 
 
 @pytest.mark.parametrize("own_name", [True, False])

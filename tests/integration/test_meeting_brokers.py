@@ -203,6 +203,8 @@ def test_the_operator_sees_sizes_and_times_and_what_it_forges_or_repeats_is_no_m
             operator.transport.publish(pub_topic(community, ANNA.id), seen)
             await until(lambda: bert.transport.unreadable == 3)
             assert bert.payloads == [secret]
+            await until(lambda: [text for text in bert.texts if "could not be opened" in text])
+            assert len([text for text in bert.texts if "could not be opened" in text]) == 1, "told once, not each time"
 
     with serving("mosquitto-2.0") as (broker, charter):
         broker.kill()
