@@ -26,8 +26,9 @@ MAX_AHEAD_MS = 120_000
 
 M = TypeVar("M", bound=Message)
 _HEAD = re.compile(
-    rb'\{"v":1,"kind":"([a-z_]{1,24})","community":"([0-9a-f]{16})","sender":"([a-z2-7]{16})","to":"([^"]{1,16})"'
+    r'\{"v":1,"kind":"([a-z_]{1,24})","community":"([0-9a-f]{16})","sender":"([a-z2-7]{16})","to":"([^"]{1,16})"'
 )
+_HEAD_MAX = 160
 _TOKEN = object()
 
 
@@ -67,10 +68,16 @@ def message_id(wire: bytes) -> str:
     return digest(wire.partition(b"\n")[0])
 
 
+def _heading(wire: bytes) -> tuple[str, ...] | None:
+    """Return kind, terms, sender and receiver as a wire message claims them, unchecked."""
+    head = _HEAD.match(wire[:_HEAD_MAX].decode("ascii", "replace"))
+    return None if head is None else head.groups()
+
+
 def heading(wire: bytes) -> tuple[str, str, str] | None:
     """Return kind, sender and receiver as a wire message claims them, unchecked."""
-    head = _HEAD.match(wire)
-    return None if head is None else (head[1].decode(), head[3].decode(), head[4].decode("ascii", "replace"))
+    head = _heading(wire)
+    return None if head is None else (head[0], head[2], head[3])
 
 
 def encode(message: AnyMessage, identity: Identity) -> Verified[Any]:
@@ -134,21 +141,21 @@ class Verifier:
         Raises:
             RemoteProtocolError: If it is not a message of somebody who is or was a member.
         """
-        line, _, _ = wire.partition(b"\n")
-        head = _HEAD.match(line)
+        head = _heading(wire)
         if head is None:
             raise RemoteProtocolError("?", "not a message of this protocol")
-        return Verified(self._signed(wire, line, head[3].decode(), self._ever), wire, _TOKEN)
+        line, _, _ = wire.partition(b"\n")
+        return Verified(self._signed(wire, line, head[2], self._ever), wire, _TOKEN)
 
     def _cheap_checks(self, wire: bytes, now: datetime) -> tuple[bytes, str]:
         if len(wire) > MAX_BYTES:
             raise RemoteProtocolError("?", f"{len(wire)} bytes are over the limit of {MAX_BYTES}")
         line, newline, _ = wire.partition(b"\n")
-        head = _HEAD.match(line)
+        head = _heading(line)
         if head is None or not newline:
             raise RemoteProtocolError("?", "not a message of this protocol")
-        sender, to = head[3].decode(), head[4].decode("ascii", "replace")
-        self._check_terms(head[1].decode(), head[2].decode(), sender)
+        kind, terms, sender, to = head
+        self._check_terms(kind, terms, sender)
         if sender not in self._charter.public_keys:
             raise RemoteProtocolError(sender, "is not a member")
         if to not in (self._me, EVERYBODY):

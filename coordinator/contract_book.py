@@ -203,7 +203,7 @@ class ContractBook(Contracts):
         message = verified.message
         session, sender = Session(message.slot, message.trade), message.sender
         book = self._book(session)
-        if sender not in self.partners(session) or sender in book.lost or sender in book.leaves:
+        if sender in book.lost or sender in book.leaves or sender not in self.partners(session):
             return []
         effects: list[Effect] = []
         position = book.positions.get((sender, message.inc))

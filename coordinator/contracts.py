@@ -150,7 +150,10 @@ class Contracts:
                 self._open(Session(message.slot)).said["meter", of] = wire
 
     def _open(self, session: Session) -> SessionBook:
-        return self._sessions.setdefault(session, SessionBook())
+        book = self._sessions.get(session)
+        if book is None:
+            book = self._sessions[session] = SessionBook()
+        return book
 
     def _apply_mark(self, mark: Mark, at: datetime) -> None:
         if mark.kind == "mandate":

@@ -187,8 +187,9 @@ class Desk:
                     entries.append(local(effect.mark, now))
                 case Recite():
                     outgoing += [(effect.to, wire, False) for wire in self._recital(effect, now)]
-        self._store.append(entries)
-        self.trader.book.replay(entries)
+        if entries:
+            self._store.append(entries)
+            self.trader.book.replay(entries)
         for to, wire, firm in outgoing:
             self._send(to, wire, firm)
 

@@ -118,7 +118,8 @@ class Negotiation:
         self._rules = rules
         self._bidder = bidder
         self._limit_wh = rules.power_limit_wh
-        unlimited = (0,) * (rules.vector_length - len(opening_micro))
+        self._length = rules.vector_length
+        unlimited = (0,) * (self._length - len(opening_micro))
         self._opening = {me: (*opening_micro, *unlimited)}
         self._anchor_wh = [float(e) for e in warm_wh] if warm_wh else [0.0] * rules.vector_length
         self._round: _Round | None = None
@@ -129,6 +130,7 @@ class Negotiation:
         self._before: dict[str, tuple[int, ...]] = {}
         self._converged = False
         self._repeats = 0
+        self._repeat = timedelta(seconds=rules.round_timeout_s / CLOSING_PARTS)
         self._closed_at = self._repeated_at = slot.start_at
         self._missed: Counter[str] = Counter()
         self._roster: set[str] = {me}
@@ -211,9 +213,8 @@ class Negotiation:
         return []
 
     def _check_length(self, peer: str, vector: Sequence[int]) -> None:
-        length = self._rules.vector_length
-        if len(vector) != length:
-            raise RemoteProtocolError(peer, f"vector of {len(vector)} entries, the charter says {length}")
+        if len(vector) != self._length:
+            raise RemoteProtocolError(peer, f"vector of {len(vector)} entries, the charter says {self._length}")
 
     def _round_deadline(self) -> datetime:
         assert self._round is not None
@@ -353,10 +354,6 @@ class Negotiation:
         self._round.course = replace(course, held_micro=self._round.course.held_micro)
 
     # The end
-
-    @property
-    def _repeat(self) -> timedelta:
-        return timedelta(seconds=self._rules.round_timeout_s / CLOSING_PARTS)
 
     def _close(self, now: datetime) -> list[NegotiationEvent]:
         """End with this round, once its bids are in: homes that match different bids offer what nobody accepts."""

@@ -60,6 +60,7 @@ class RateLimit:
 
     def allow(self, sender: str, now: datetime) -> bool:
         tokens, at = self._buckets.get(sender, (float(self.per_slot), now))
-        tokens = min(self.per_slot, tokens + max(0.0, (now - at).total_seconds()) * self.per_slot / self.slot_s)
+        if now > at:
+            tokens = min(self.per_slot, tokens + (now - at).total_seconds() * self.per_slot / self.slot_s)
         self._buckets[sender] = (tokens - 1 if tokens >= 1 else tokens, now)
         return tokens >= 1

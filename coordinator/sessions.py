@@ -1,14 +1,13 @@
 """When contracts are made: before a slot, by its negotiation, and once more after it, for what came out differently."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from coordinator.charter import Rules
 from coordinator.messages import Trade
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Session:
+class Session(NamedTuple):
     """The contracts of one slot and trade: they share offers' expiry, gate and position.
 
     `slot` is the slot's key, also of the residual session that follows the slot.
@@ -30,4 +29,4 @@ class Session:
 
     def _at(self, rules: Rules, from_start_s: int, from_end_s: int) -> datetime:
         seconds = from_start_s if self.trade == "slot" else rules.slot_s + from_end_s
-        return datetime.fromtimestamp(self.slot, UTC) + timedelta(seconds=seconds)
+        return datetime.fromtimestamp(self.slot + seconds, UTC)

@@ -13,6 +13,8 @@ def require_utc(at: datetime) -> datetime:
     Raises:
         LocalProtocolError: If `at` is naive: a local time without its zone names two moments a year.
     """
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is None:
         raise LocalProtocolError(f"naive datetime {at!r}: times must carry their zone")
     return at.astimezone(UTC)

@@ -67,7 +67,7 @@ class Host:
 
     def now(self) -> datetime:
         """Return what this home's clock shows."""
-        return EPOCH + (self.world.now_ms + self.skew_ms) * MS
+        return datetime.fromtimestamp((self.world.now_ms + self.skew_ms) / 1000, UTC)
 
     def set_clock(self, skew_ms: int) -> None:
         self.skew_ms = skew_ms
@@ -124,7 +124,10 @@ class Host:
 
     def do(self, action: Callable[..., object], *args: Any) -> None:
         """Let the process act at its own time; it may die of it."""
-        self._acted = action != getattr(self.desk, "receive", None)  # what changes nothing moves no deadline
+        self._acted = True
+        self._act(action, *args)
+
+    def _act(self, action: Callable[..., object], *args: Any) -> None:
         try:
             action(*args, self.now())
         except Crash:
@@ -197,7 +200,8 @@ class Host:
         if self.desk is None:
             return
         self.world.trace(b"deliver", self.number, wire)
-        self.do(self.desk.receive, wire)
+        self._acted = False  # what changes nothing moves no deadline
+        self._act(self.desk.receive, wire)
         if not self.liar and self.desk is not None and self.draw.random() < 0.02:
             self._deliver_again(wire)
 

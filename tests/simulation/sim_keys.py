@@ -1,17 +1,23 @@
-"""Signatures that cost a microsecond instead of a hundred, for most seeds.
+"""Signatures that cost a microsecond instead of a hundred, for most seeds, and each message read once.
 
 A keyed hash with the interface of coordinator.identity.Identity. Inside the simulation it cannot be forged: each key
 stays in its own object, and only the check below looks it up. Every sixteenth seed runs on real Ed25519.
+
+Whether a signature fits a line, and what the line says, follows from the bytes and the sender's key alone. Five homes
+and their restarts would work it out again and again, so it is remembered; what a home makes of it (member, receiver,
+rate, age, and all that follows) stays its own.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import coordinator.codec
+from coordinator.codec import Verifier
+from coordinator.errors import RemoteProtocolError
 from coordinator.identity import Identity
 
 _KEYS: dict[bytes, bytes] = {}
@@ -34,13 +40,37 @@ def _verify(public_key: bytes, signature: bytes, payload: bytes) -> bool:
     return hashlib.blake2b(payload, key=_KEYS[public_key], digest_size=64).digest() == signature
 
 
+_signed = Verifier._signed
+
+
+def _remembering() -> Any:
+    """Return the verifier's dear part with a memory of its results, messages and refusals."""
+    known: dict[tuple[bytes, bytes | None], Any] = {}
+
+    def signed(self: Verifier, wire: bytes, line: bytes, sender: str, keys: Mapping[str, bytes]) -> Any:
+        found = known.get(key := (wire, keys.get(sender)))
+        if found is None:
+            try:
+                found = _signed(self, wire, line, sender, keys)
+            except RemoteProtocolError as error:
+                found = error
+            known[key] = found
+        if isinstance(found, RemoteProtocolError):
+            raise RemoteProtocolError(found.peer, found.reason)
+        return found
+
+    return signed
+
+
 @contextmanager
 def signatures(*, real: bool) -> Iterator[type[Identity]]:
     """Give the class of identities to use; within the block the product checks their signatures."""
     true = coordinator.codec.verify
     if not real:
         coordinator.codec.verify = _verify
+    Verifier._signed = _remembering()  # type: ignore[method-assign]
     try:
         yield Identity if real else CheapIdentity
     finally:
         coordinator.codec.verify = true
+        Verifier._signed = _signed  # type: ignore[method-assign]

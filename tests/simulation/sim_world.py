@@ -183,14 +183,14 @@ class World:
         delay_s = draw.random() * faults.delay_s
         if faults.aimed and draw.random() < 0.5 and wire[15:40].split(b'"')[0] in faults.aimed:
             delay_s += draw.random() * faults.aimed_s
-        self.in_s(delay_s, host.deliver, wire)
+        at_ms = self.now_ms + int(1000 * delay_s)
+        heapq.heappush(self._heap, (at_ms, next(self._order), host.deliver, (wire,)))
         if draw.random() < faults.duplicates:
             self.count["duplicated"] += 1
             self.in_s(draw.random() * faults.late_s, host.deliver, wire)
 
     def trace(self, what: bytes, number: int, content: bytes) -> None:
-        self._trace.update(b"%d %s %d " % (self.now_ms, what, number))
-        self._trace.update(content)
+        self._trace.update(b"%d %s %d %b" % (self.now_ms, what, number, content))
 
 
 def make_charter(identities: Sequence[Identity], rules: Rules) -> Charter:
