@@ -126,6 +126,8 @@ class Contracts:
             self._regain(entry.content, entry)
             return
         match message:
+            case Position() | Leaf():
+                self._apply_gate(entry, message)
             case Offer():
                 self._apply_offer(entry, message)
             case Accept() | Reject():
@@ -141,8 +143,6 @@ class Contracts:
                     self._set(contract.id, Status.LAPSED)
             case Lapse():
                 self._set(message.contract_id, Status.FREED)
-            case Position() | Leaf():
-                self._apply_gate(entry, message)
             case Lost():
                 self._apply_lost(entry, message)
             case Meter():

@@ -95,7 +95,7 @@ class Host:
     def start(self) -> None:
         """Begin a process on the ledger as it is; one from a young backup has to wait."""
         if self._restored and (wait_s := self._too_young_s()) > 0:
-            self.world.in_s(wait_s, self.start)
+            self.world.in_s(wait_s + 0.001, self.start)  # rounded down it would wait for nothing, for ever
             return
         self._restored = False
         self.restarts += 1

@@ -11,6 +11,7 @@ rate, age, and all that follows) stays its own.
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,7 +41,7 @@ def _verify(public_key: bytes, signature: bytes, payload: bytes) -> bool:
     return hashlib.blake2b(payload, key=_KEYS[public_key], digest_size=64).digest() == signature
 
 
-_signed = Verifier._signed
+_signed, _heading = Verifier._signed, coordinator.codec._heading
 
 
 def _remembering() -> Any:
@@ -69,8 +70,10 @@ def signatures(*, real: bool) -> Iterator[type[Identity]]:
     if not real:
         coordinator.codec.verify = _verify
     Verifier._signed = _remembering()  # type: ignore[method-assign]
+    coordinator.codec._heading = cache(_heading)
     try:
         yield Identity if real else CheapIdentity
     finally:
         coordinator.codec.verify = true
         Verifier._signed = _signed  # type: ignore[method-assign]
+        coordinator.codec._heading = _heading

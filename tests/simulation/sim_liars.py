@@ -64,7 +64,7 @@ class Liar(Host):
             if "late" in self.styles and kind in {"accept", "position", "lapse"}:
                 self.world.in_s(self.draw.uniform(60, 400), host.deliver, told)
             else:
-                self.world.carry(self, host, told)
+                self.world.carry(self, [host], told)
 
     def _twisted(self, wire: bytes) -> bytes:
         """Return another content for the same key, well signed."""
@@ -138,7 +138,7 @@ class Liar(Host):
     def _tell(self, to: str, wire: bytes) -> None:
         host = self.world.by_id.get(to)
         if host is not None and host is not self:
-            self.world.carry(self, host, wire)
+            self.world.carry(self, [host], wire)
 
     # Mischief of its own
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sim_checks import ViolationError
+from sim_checks import ViolationError, require
 from sim_faults import HOMES, Faults
 from sim_host import Host
 from sim_plants import Planted
@@ -23,6 +23,8 @@ from coordinator.slots import Slot
 
 START_S = 1_780_304_400
 """The first slot: any quarter of an hour will do."""
+ENDLESS = 3_000_000
+"""Events of half a day with liars, thirty times over."""
 HEAL_SLOTS = 14
 """After so many slots without faults everything must be settled."""
 
@@ -83,7 +85,9 @@ class World:
     # Time
 
     def at(self, at_ms: int, action: Callable[..., None], *args: Any) -> None:
-        heapq.heappush(self._heap, (at_ms, next(self._order), action, args))
+        number = next(self._order)
+        require(number < ENDLESS, "I7", "this history never ends")
+        heapq.heappush(self._heap, (at_ms, number, action, args))
 
     def in_s(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
         self.at(self.now_ms + int(1000 * seconds), action, *args)
@@ -169,25 +173,24 @@ class World:
     def send(self, sender: Host, to: str, wire: bytes) -> None:
         self.trace(b"send", sender.number, wire)
         receivers = self.hosts if to == "*" else [self.by_id[to]] if to in self.by_id else []
-        for host in receivers:
-            if host is not sender:
-                self.carry(sender, host, wire)
+        self.carry(sender, [host for host in receivers if host is not sender], wire)
 
-    def carry(self, sender: Host, host: Host, wire: bytes) -> None:
-        """Bring a message to one receiver, or not, or late, or twice."""
-        faults, draw = self.faults, self.draw
-        self.count["messages"] += 1
-        if self._cut_until_ms.get((sender.number, host.number), 0) > self.now_ms or draw.random() < faults.loss:
-            self.count["lost"] += 1
-            return
-        delay_s = draw.random() * faults.delay_s
-        if faults.aimed and draw.random() < 0.5 and wire[15:40].split(b'"')[0] in faults.aimed:
-            delay_s += draw.random() * faults.aimed_s
-        at_ms = self.now_ms + int(1000 * delay_s)
-        heapq.heappush(self._heap, (at_ms, next(self._order), host.deliver, (wire,)))
-        if draw.random() < faults.duplicates:
-            self.count["duplicated"] += 1
-            self.in_s(draw.random() * faults.late_s, host.deliver, wire)
+    def carry(self, sender: Host, receivers: Sequence[Host], wire: bytes) -> None:
+        """Bring a message to each receiver, or not, or late, or twice."""
+        faults, random, cut = self.faults, self.draw.random, self._cut_until_ms
+        self.count["messages"] += len(receivers)
+        held_back = bool(faults.aimed) and wire[15:40].split(b'"')[0] in faults.aimed
+        for host in receivers:
+            if (cut and cut.get((sender.number, host.number), 0) > self.now_ms) or random() < faults.loss:
+                self.count["lost"] += 1
+                continue
+            delay_s = random() * faults.delay_s
+            if held_back and random() < 0.5:
+                delay_s += random() * faults.aimed_s
+            self.at(self.now_ms + int(1000 * delay_s), host.deliver, wire)
+            if random() < faults.duplicates:
+                self.count["duplicated"] += 1
+                self.in_s(random() * faults.late_s, host.deliver, wire)
 
     def trace(self, what: bytes, number: int, content: bytes) -> None:
         self._trace.update(b"%d %s %d %b" % (self.now_ms, what, number, content))

@@ -1,63 +1,43 @@
 """`make simulate` and `make simulate-mutants`: the real coordinator classes under every fault, seed by seed.
 
-    python tests/simulation/simulate.py [--days 100] [--liar-days 20] [--first 1] [--jobs 2]
+    python tests/simulation/simulate.py [--days 100] [--liar-days 20] [--first 1] [--jobs 2] [--results FILE]
+    python tests/simulation/simulate.py --show FILE
     python tests/simulation/simulate.py --replay SEED [--liars] [--planted NAME]
-    python tests/simulation/simulate.py --mutants
+    python tests/simulation/simulate.py --mutants [--planted NAME]
 
-A neighbourhood-day is 96 slots of six homes; a seed is half a day and a healing at its end. A seed that fails prints
-how to replay it and joins seeds.txt, whose seeds run first in every later run and in the tests.
+A neighbourhood-day is 96 slots of six homes; a seed is half a day and a healing at its end. With --results each seed's
+outcome is kept in a file, and a run that was stopped goes on where it was. A seed that fails prints how to replay it
+and joins seeds.txt, whose seeds run first in every later run and in the tests.
 """
 
 import argparse
 import gc
 import multiprocessing
+import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from sim_bugs import PLANTS
 from sim_checks import ViolationError
-from sim_faults import HOMES, faults_of
+from sim_faults import faults_of
 from sim_keys import signatures
 from sim_plants import Planted
+from sim_results import HERE, PER_DAY, SLOTS, Outcome, Results, Seed, Sum, code_version
 from sim_world import World
 
-HERE = Path(__file__).parent
 SEEDS = HERE / "seeds.txt"
-SLOTS = 48
-PER_DAY = 96
 MUTANT_SLOTS = 12
 MUTANT_TRIES = 80
+PROGRESS_S = 60
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seed:
-    """One history."""
-
-    number: int
-    liars: bool = False
-    slots: int = SLOTS
-    planted: str = ""
-
-    @property
-    def command(self) -> str:
-        more = f"{' --liars' if self.liars else ''}{f' --planted {self.planted!r}' if self.planted else ''}"
-        return f"python tests/simulation/simulate.py --replay {self.number} --slots {self.slots}{more}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a seed came to; `violation` is empty if every promise was kept."""
-
-    seed: Seed
-    violation: str
-    trace: str
-    count: Counter[str]
-    cpu_s: float
+Task = TypeVar("Task")
+Made = TypeVar("Made")
 
 
 def run(seed: Seed) -> Outcome:
@@ -68,6 +48,7 @@ def run(seed: Seed) -> Outcome:
     if planted.lost_rows:
         faults = replace(faults, real=False)
     gc.collect()
+    gc.freeze()
     gc.disable()  # a history's objects live until its end; looking through them again and again costs a tenth
     begun = time.process_time()
     violation = trace = ""
@@ -101,76 +82,95 @@ def remember(seed: Seed, violation: str) -> None:
             )
 
 
-def outcomes(seeds: Iterable[Seed], jobs: int) -> Iterator[Outcome]:
-    if jobs == 1:
-        yield from map(run, seeds)
-        return
-    with multiprocessing.Pool(jobs) as pool:
-        yield from pool.imap_unordered(run, seeds)
+def in_parallel(work: Callable[[Task], Made], tasks: Iterable[Task], jobs: int) -> Iterator[Made]:
+    """Yield what each task came to, as it comes; a process killed or interrupted takes its workers along."""
+    with multiprocessing.Pool(jobs, initializer=_leave_signals_to_the_parent) as pool:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+        yield from pool.imap_unordered(work, tasks)
+
+
+def _leave_signals_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def seeds_of(options: argparse.Namespace) -> list[Seed]:
+    """Return the seeds to live through: those that failed once, then honest and lying ones in proportion."""
+    ranked = []
+    for days, liars in ((options.days, False), (options.liar_days, True)):
+        half_days = round(days * PER_DAY / options.slots)
+        for n in range(half_days):
+            ranked.append((n / half_days, Seed(number=options.first + n, liars=liars, slots=options.slots)))
+    return known_seeds() + [seed for _, seed in sorted(ranked, key=lambda each: each[0])]
 
 
 def simulate(options: argparse.Namespace) -> bool:
-    """Run the days asked for; return whether every promise was kept."""
-    seeds = known_seeds()
-    for days, liars in ((options.days, False), (options.liar_days, True)):
-        half_days = round(days * PER_DAY / options.slots)
-        seeds += [
-            Seed(number=number, liars=liars, slots=options.slots)
-            for number in range(options.first, options.first + half_days)
-        ]
-    totals: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
-    cpu_s: Counter[bool] = Counter()
-    slots: Counter[bool] = Counter()
-    failed = 0
-    begun = time.monotonic()
-    for done, outcome in enumerate(outcomes(seeds, options.jobs), start=1):
-        liars = outcome.seed.liars
-        totals[liars] += outcome.count
-        cpu_s[liars] += outcome.cpu_s  # type: ignore[assignment]
-        slots[liars] += outcome.seed.slots
-        if outcome.violation:
-            failed += 1
-            print(f"\nseed {outcome.seed.number} FAILED {outcome.violation}\n  replay: {outcome.seed.command}")
-            remember(outcome.seed, outcome.violation)
-        elif sys.stdout.isatty():
-            print(f"\r{done} of {len(seeds)} seeds, {time.monotonic() - begun:.0f} s ", end="", flush=True)
-    print()
-    for liars in (False, True):
-        if slots[liars]:
-            _report(liars, slots[liars] / PER_DAY, cpu_s[liars], totals[liars])
-    print(f"violations: {failed}")
-    return not failed
-
-
-def _report(liars: bool, days: float, cpu_s: float, total: Counter[str]) -> None:
-    who = "one to a third lying" if liars else "all honest"
-    print(f"{days:.1f} neighbourhood-days of {HOMES} homes, {who}: {days * 3600 / cpu_s:.0f} days per CPU-hour")
-    print(
-        f"  {total['messages']} messages, {total['lost']} lost, {total['duplicated']} duplicated,"
-        f" {total['crashes']} crashes, {total['restores']} restored backups, {total['partitions']} partitions"
-    )
-    print(
-        f"  {total['contracts']} countersigned, {total['counted']} counted between honest homes,"
-        f" {total['proofs']} proofs of fraud, {total['false accusations']} false accusations"
-    )
-
-
-def mutants() -> bool:
-    """Plant each bug and count the neighbourhood-days until it is caught; return whether all were."""
-    survivors = []
-    for name, planted in PLANTS.items():
-        for number in range(1, MUTANT_TRIES + 1):
-            outcome = run(Seed(number=number, liars=planted.liars, slots=MUTANT_SLOTS, planted=name))
+    """Run the days asked for, but for those that the results hold; return whether every promise was kept."""
+    results = Results(options.results)
+    seeds = list(dict.fromkeys(seeds_of(options)))
+    left = [seed for seed in seeds if seed not in results.outcomes]
+    shown_s = time.monotonic()
+    with suppress(KeyboardInterrupt):
+        for outcome in in_parallel(run, left, options.jobs):
+            results.add(outcome)
             if outcome.violation:
-                print(
-                    f"caught after {number * MUTANT_SLOTS / PER_DAY:6.2f} days  {name}\n    {outcome.violation[:150]}"
-                )
-                break
-        else:
-            survivors.append(name)
-            print(f"SURVIVED {MUTANT_TRIES * MUTANT_SLOTS / PER_DAY:.0f} days: {name}")
-        sys.stdout.flush()
-    print(f"{len(PLANTS) - len(survivors)} of {len(PLANTS)} planted bugs caught")
+                print(f"seed {outcome.seed.number} FAILED {outcome.violation}\n  replay: {outcome.seed.command}")
+                remember(outcome.seed, outcome.violation)
+            if outcome.violation or time.monotonic() - shown_s > PROGRESS_S:
+                shown_s = time.monotonic()
+                print(_progress([results.outcomes[s] for s in seeds if s in results.outcomes], len(seeds)), flush=True)
+    return show([results.outcomes[seed] for seed in seeds if seed in results.outcomes], asked=len(seeds))
+
+
+def _progress(outcomes: list[Outcome], asked: int) -> str:
+    total = summed(outcomes)
+    left_h = (asked / total.seeds - 1) * total.cpu_s / 3600
+    return (
+        f"{total.seeds:,} of {asked:,} seeds, {total.days:,.1f} days, {total.violations} violations,"
+        f" {total.days_per_cpu_hour:,.0f} days per CPU-hour, {left_h:.2f} CPU-hours to go"
+    )
+
+
+def summed(outcomes: Iterable[Outcome]) -> Sum:
+    total = Sum()
+    for outcome in outcomes:
+        total.add(outcome)
+    return total
+
+
+def show(outcomes: list[Outcome], asked: int) -> bool:
+    """Print what the seeds came to; return whether all were lived through and every promise was kept."""
+    for liars, who in ((False, "all honest"), (True, "one to a third lying")):
+        total = summed(outcome for outcome in outcomes if outcome.seed.liars is liars)
+        if total.seeds:
+            numbers = sorted(outcome.seed.number for outcome in outcomes if outcome.seed.liars is liars)
+            print(f"{total.words(who)}\n  seeds {numbers[0]} to {numbers[-1]}")
+    violations = summed(outcomes).violations
+    print(f"violations: {violations}; code {code_version()}")
+    if len(outcomes) < asked:
+        print(f"{asked - len(outcomes):,} of {asked:,} seeds are still to be lived through")
+    return not violations and len(outcomes) >= asked
+
+
+def hunt(name: str) -> tuple[str, int, str]:
+    """Plant a bug; return its name, how many histories it took to catch it, and by what: nothing if it survived."""
+    for number in range(1, MUTANT_TRIES + 1):
+        outcome = run(Seed(number=number, liars=PLANTS[name].liars, slots=MUTANT_SLOTS, planted=name))
+        if outcome.violation:
+            return name, number, outcome.violation
+    return name, MUTANT_TRIES, ""
+
+
+def mutants(options: argparse.Namespace) -> bool:
+    """Plant each bug and count the neighbourhood-days until it is caught; return whether all were."""
+    names = [options.planted] if options.planted else list(PLANTS)
+    survivors = 0
+    for done, (name, tries, violation) in enumerate(in_parallel(hunt, names, options.jobs), start=1):
+        days = tries * MUTANT_SLOTS / PER_DAY
+        how = f"caught after {days:6.2f} days" if violation else f"SURVIVED {days:8.2f} days"
+        survivors += not violation
+        print(f"{done:3} of {len(names)}  {how}  {name}\n    {violation[:150]}", flush=True)
+    print(f"{len(names) - survivors} of {len(names)} planted bugs caught")
     return not survivors
 
 
@@ -181,13 +181,17 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="first seed")
     parser.add_argument("--slots", type=int, default=SLOTS, help="slots of one seed")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--results", type=Path, help="file that keeps each seed's outcome, to go on with")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print what a file of results came to so far")
     parser.add_argument("--replay", type=int, help="one seed")
     parser.add_argument("--liars", action="store_true", help="with --replay: some homes lie")
-    parser.add_argument("--planted", default="", help="with --replay: a planted bug")
+    parser.add_argument("--planted", default="", help="with --replay or --mutants: a planted bug")
     parser.add_argument("--mutants", action="store_true", help="the planted bugs")
     options = parser.parse_args()
     if options.mutants:
-        return 0 if mutants() else 1
+        return 0 if mutants(options) else 1
+    if options.show is not None:
+        return 0 if show(list(Results(options.show).outcomes.values()), asked=0) else 1
     if options.replay is None:
         return 0 if simulate(options) else 1
     seed = Seed(number=options.replay, liars=options.liars, slots=options.slots, planted=options.planted)

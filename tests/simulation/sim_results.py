@@ -1,0 +1,137 @@
+"""What seeds came to: summed up, and kept as JSON lines, so that a long run can be stopped and gone on with.
+
+A file of results holds those of one version of the code only: days of different programs are not added up.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sim_faults import HOMES
+
+HERE = Path(__file__).parent
+SLOTS = 48
+PER_DAY = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """One history."""
+
+    number: int
+    liars: bool = False
+    slots: int = SLOTS
+    planted: str = ""
+
+    @property
+    def command(self) -> str:
+        more = f"{' --liars' if self.liars else ''}{f' --planted {self.planted!r}' if self.planted else ''}"
+        return f"python tests/simulation/simulate.py --replay {self.number} --slots {self.slots}{more}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a seed came to; `violation` is empty if every promise was kept."""
+
+    seed: Seed
+    violation: str
+    trace: str
+    count: Counter[str]
+    cpu_s: float
+
+    def encode(self) -> str:
+        plain = {"seed": asdict(self.seed), "violation": self.violation, "trace": self.trace, "count": self.count}
+        return json.dumps({**plain, "cpu_s": round(self.cpu_s, 3), "code": code_version()})
+
+    @classmethod
+    def decode(cls, plain: dict[str, Any]) -> "Outcome":
+        return cls(**{**plain, "seed": Seed(**plain["seed"]), "count": Counter(plain["count"])})
+
+
+@cache
+def code_version() -> str:
+    """Return the hash of what the simulation runs: the product's classes and the simulation itself."""
+    files = [*(HERE.parents[1] / "coordinator").glob("*.py"), *HERE.glob("sim*.py")]
+    made = hashlib.blake2b(digest_size=8)
+    for file in sorted(files):
+        made.update(file.read_bytes())
+    return made.hexdigest()
+
+
+class Results:
+    """The outcomes of a run, and of the earlier runs whose file it goes on with.
+
+    Raises:
+        SystemExit: If the file is another version's.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._code = path, code_version()
+        self.outcomes: dict[Seed, Outcome] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._read(line)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # a line that a power cut broke off stays alone
+
+    def _read(self, line: str) -> None:
+        try:
+            plain = json.loads(line)
+        except ValueError:
+            return
+        if plain.pop("code") != self._code:
+            raise SystemExit(f"{self._path} holds results of another version of the code: name another file")
+        outcome = Outcome.decode(plain)
+        self.outcomes[outcome.seed] = outcome
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.seed] = outcome
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(outcome.encode() + "\n")
+
+
+@dataclass(kw_only=True)
+class Sum:
+    """What several seeds come to together."""
+
+    seeds: int = 0
+    slots: int = 0
+    cpu_s: float = 0.0
+    violations: int = 0
+    count: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds += 1
+        self.slots += outcome.seed.slots
+        self.cpu_s += outcome.cpu_s
+        self.violations += bool(outcome.violation)
+        self.count += outcome.count
+
+    @property
+    def days(self) -> float:
+        return self.slots / PER_DAY
+
+    @property
+    def days_per_cpu_hour(self) -> float:
+        return self.days * 3600 / self.cpu_s if self.cpu_s else 0.0
+
+    def words(self, who: str) -> str:
+        n = self.count
+        first = (
+            f"{self.days:,.1f} neighbourhood-days of {HOMES} homes, {who}: {self.violations} violations;"
+            f" {self.cpu_s / 3600:.2f} CPU-hours, {self.days_per_cpu_hour:,.0f} days per CPU-hour"
+        )
+        faults = (
+            f"{n['messages']:,} messages, {n['lost']:,} lost, {n['duplicated']:,} duplicated, {n['crashes']:,} crashes,"
+            f" {n['restores']:,} restored backups, {n['partitions']:,} partitions"
+        )
+        void = n["contracts"] - n["counted"]
+        contracts = f"between honest homes {n['contracts']:,} countersigned, {n['counted']:,} counted, {void:,} void"
+        return f"{first}\n  {self.seeds:,} seeds; {faults}\n  {contracts}"
