@@ -162,7 +162,8 @@ class Host:
         return list(self.store.everything(Verifier(self.world.charter, self.id)))
 
     def make_backup(self) -> None:
-        if self.desk is not None:
+        """Copy the ledger; an empty one is no backup: from that a home begins as a new one, which is not promised."""
+        if self.desk is not None and self.store.newest_ms() is not None:
             self._backup = self.store.backup()
 
     def calm(self) -> None:

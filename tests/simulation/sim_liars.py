@@ -51,8 +51,12 @@ class Liar(Host):
     def send(self, to: str, wire: bytes, firm: bool) -> None:
         self.effect()
         self._own.append(wire)
-        kind = json.loads(wire.partition(b"\n")[0])["kind"]
+        said = _parsed(wire)
+        kind = said["kind"]
         if "silent" in self.styles and kind in self._silent:
+            return
+        if kind == "offer" and "floods" in self.styles and self.draw.random() < 0.5:
+            self._flood(to, Session(said["slot"], said["trade"]), said["price_micro"])  # where the seller has energy
             return
         receivers = self.world.hosts if to == "*" else [self.world.by_id[to]]
         for host in receivers:
@@ -147,7 +151,7 @@ class Liar(Host):
         deeds: dict[str, Callable[[], None]] = {
             "garbage": self._garbage,
             "replays": self._replay,
-            "floods": self._flood,
+            "floods": self._flood_somebody,
             "steals": self._steal,
         }
         for style in sorted(self.styles & deeds.keys()):
@@ -191,20 +195,21 @@ class Liar(Host):
             if wires:
                 self.world.in_s(self.draw.random() * 5000, self._tell, self._victim().id, self.draw.choice(wires))
 
-    def _flood(self) -> None:
+    def _flood_somebody(self) -> None:
+        ahead_s = self.draw.choice([0, 1]) * self.world.rules.slot_s
+        session = Session(self._slot() + ahead_s, self.draw.choice(["slot", "residual"]))
+        self._flood(self._victim().id, session, 400_000)
+
+    def _flood(self, seller: str, session: Session, price_micro: int) -> None:
         """Many small offers to one seller, under ever new incarnations."""
-        seller, draw = self._victim().id, self.draw
-        session = Session(
-            self._slot() + draw.choice([0, 1]) * self.world.rules.slot_s, draw.choice(["slot", "residual"])
-        )
         for _ in range(100):
-            inc = draw.getrandbits(40)
+            inc = self.draw.getrandbits(40)
             body = {
                 "contract_id": contract_id(self.id, inc, session, seller, 0),
                 "slot": session.slot,
                 "seller": seller,
                 "energy_wh": 1,
-                "price_micro": 400_000,
+                "price_micro": price_micro,
                 "trade": session.trade,
             }
             self._tell(seller, self.say("offer", seller, inc=inc, **body))

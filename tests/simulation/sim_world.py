@@ -56,6 +56,7 @@ class World:
         self.rules = Rules(
             horizon_slots=2,
             round_limit=self.draw.choice([2, 3]),
+            rounds_s=self.draw.choice([600, 600, 280]),  # from 280 s on offers come shortly before gates
             price_rule=self.draw.choice(["midpoint", "midpoint", "marginal", "sdr"]),
         )
         self.begun_s = START_S
@@ -125,8 +126,9 @@ class World:
         return self._trace.hexdigest()
 
     def _first_clock(self, host: Host) -> None:
+        """Clocks are anywhere within the skew, two thirds of them at its ends."""
         skew_s = self.faults.skew_s
-        host.skew_ms = int(1000 * self.draw.uniform(-skew_s, skew_s))
+        host.skew_ms = int(1000 * self.draw.choice([self.draw.uniform(-skew_s, skew_s), -skew_s, skew_s]))
 
     def _script(self, n: int) -> None:
         """Draw when in slot `n` meters speak, clocks jump, the network parts and backups are made."""
