@@ -163,7 +163,7 @@ class Liar(Host):
     def _garbage(self) -> None:
         draw = self.draw
         for _ in range(10):
-            bits = bytearray(draw.choice([*self._heard, *self._own, b"{}\n"]))
+            bits = bytearray(draw.choice([*self._heard, *self._own, b""]) or b"{}\n")
             for _ in range(draw.randint(1, 4)):
                 bits[draw.randrange(len(bits))] = draw.randrange(256)
             self._tell(self._victim().id, bytes(bits))
