@@ -64,16 +64,25 @@ def _remembering() -> Any:
 
 
 @contextmanager
-def signatures(*, real: bool) -> Iterator[type[Identity]]:
+def keys(*, real: bool) -> Iterator[type[Identity]]:
     """Give the class of identities to use; within the block the product checks their signatures."""
     true = coordinator.codec.verify
     if not real:
         coordinator.codec.verify = _verify
-    Verifier._signed = _remembering()  # type: ignore[method-assign]
-    coordinator.codec._heading = cache(_heading)
     try:
         yield Identity if real else CheapIdentity
     finally:
         coordinator.codec.verify = true
+
+
+@contextmanager
+def signatures(*, real: bool) -> Iterator[type[Identity]]:
+    """Do what `keys` does, and remember what was verified."""
+    Verifier._signed = _remembering()  # type: ignore[method-assign]
+    coordinator.codec._heading = cache(_heading)
+    try:
+        with keys(real=real) as identities:
+            yield identities
+    finally:
         Verifier._signed = _signed  # type: ignore[method-assign]
         coordinator.codec._heading = _heading

@@ -5,17 +5,24 @@ A file of results holds those of one version of the code only: days of different
 
 import hashlib
 import json
+import multiprocessing
+import signal
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sim_faults import HOMES
 
 HERE = Path(__file__).parent
 SLOTS = 48
 PER_DAY = 96
+
+Task = TypeVar("Task")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +62,10 @@ class Outcome:
 @cache
 def code_version() -> str:
     """Return the hash of what the simulation runs: the product's classes and the simulation itself."""
-    files = [*(HERE.parents[1] / "coordinator").glob("*.py"), *HERE.glob("sim*.py")]
+    return version_of([*(HERE.parents[1] / "coordinator").glob("*.py"), *HERE.glob("sim*.py")])
+
+
+def version_of(files: Iterable[Path]) -> str:
     made = hashlib.blake2b(digest_size=8)
     for file in sorted(files):
         made.update(file.read_bytes())
@@ -135,3 +145,15 @@ class Sum:
         void = n["contracts"] - n["counted"]
         contracts = f"between honest homes {n['contracts']:,} countersigned, {n['counted']:,} counted, {void:,} void"
         return f"{first}\n  {self.seeds:,} seeds; {faults}\n  {contracts}"
+
+
+def in_parallel(work: Callable[[Task], Made], tasks: Iterable[Task], jobs: int) -> Iterator[Made]:
+    """Yield what each task came to, as it comes; a process killed or interrupted takes its workers along."""
+    with multiprocessing.Pool(jobs, initializer=_leave_signals_to_the_parent) as pool:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+        yield from pool.imap_unordered(work, tasks)
+
+
+def _leave_signals_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

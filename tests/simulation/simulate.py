@@ -13,31 +13,26 @@ and joins seeds.txt, whose seeds run first in every later run and in the tests.
 import argparse
 import gc
 import multiprocessing
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from sim_bugs import PLANTS
 from sim_checks import ViolationError
 from sim_faults import faults_of
 from sim_keys import signatures
 from sim_plants import Planted
-from sim_results import HERE, PER_DAY, SLOTS, Outcome, Results, Seed, Sum, code_version
+from sim_results import HERE, PER_DAY, SLOTS, Outcome, Results, Seed, Sum, code_version, in_parallel
 from sim_world import World
 
 SEEDS = HERE / "seeds.txt"
 MUTANT_SLOTS = 12
 MUTANT_TRIES = 80
 PROGRESS_S = 60
-
-Task = TypeVar("Task")
-Made = TypeVar("Made")
 
 
 def run(seed: Seed) -> Outcome:
@@ -80,18 +75,6 @@ def remember(seed: Seed, violation: str) -> None:
             file.write(
                 f"{seed.number} {seed.slots}{' liars' if seed.liars else ''}  # {violation.splitlines()[0][:90]}\n"
             )
-
-
-def in_parallel(work: Callable[[Task], Made], tasks: Iterable[Task], jobs: int) -> Iterator[Made]:
-    """Yield what each task came to, as it comes; a process killed or interrupted takes its workers along."""
-    with multiprocessing.Pool(jobs, initializer=_leave_signals_to_the_parent) as pool:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-        yield from pool.imap_unordered(work, tasks)
-
-
-def _leave_signals_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def seeds_of(options: argparse.Namespace) -> list[Seed]:

@@ -24,7 +24,8 @@ class Street:
     """`homes` members, sorted by id; everybody can sign."""
 
     def __init__(self, homes: int, rules: Rules = RULES, salt: int = 0) -> None:
-        made = [Identity.from_seed(bytes([salt, n + 1]) * 16) for n in range(homes)]
+        self.seeds = [bytes([salt, n + 1]) * 16 for n in range(homes)]
+        made = [Identity.from_seed(seed) for seed in self.seeds]
         self.rules = rules
         self.members = sorted(made, key=lambda identity: identity.id)
         self.charter = make_charter(self.members, rules)
