@@ -22,14 +22,15 @@ test: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
-# DAYS with honest homes, LIAR_DAYS with liars; a seed that fails is kept in tests/simulation/seeds.txt.
+# DAYS with honest homes, LIAR_DAYS with liars; a seed that fails is kept in tests/simulation/seeds.txt. A long run is
+# stopped and gone on with by ARGS="--results FILE".
 DAYS := 100
 LIAR_DAYS := 20
 simulate: $(VENV)/.dev
 	$(BIN)/python tests/simulation/simulate.py --days $(DAYS) --liar-days $(LIAR_DAYS) $(ARGS)
 
 simulate-mutants: $(VENV)/.dev
-	$(BIN)/python tests/simulation/simulate.py --mutants
+	$(BIN)/python tests/simulation/simulate.py --mutants $(ARGS)
 
 N := 500
 kill-ledger: $(VENV)/.dev
@@ -52,7 +53,7 @@ safety: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/fuzz_frames.py $(ARGS)
 
-# Made-up and broken messages into the verifier: N of them.
+# Made-up and broken messages into the verifier: N of them, in lots of 100,000; ARGS="--results FILE" goes on with a run.
 fuzz-envelopes: N := 1000000
 fuzz-envelopes: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/fuzz_envelopes.py $(N) $(ARGS)
