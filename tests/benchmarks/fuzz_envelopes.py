@@ -7,9 +7,9 @@ and put in; values replaced by what other JSON readers take (floats, huge number
 surrogates). More than half are signed again after that, so that they get past the signature to the parser. What is
 accepted must be exactly what its encoding says.
 
-Each hundred thousand have a seed of their own. Of sixteen such lots one is signed with Ed25519; the others with the keyed
-hash of the simulation: what is fuzzed stands before and behind the arithmetic of a signature. With --results a run
-that was stopped goes on where it was.
+Each hundred thousand have a seed of their own. Of sixteen such lots one is signed with Ed25519, the others with the
+keyed hash of the simulation: what is fuzzed stands before and behind the arithmetic of a signature. With --results a
+run that was stopped goes on where it was.
 """
 
 import argparse
@@ -252,7 +252,7 @@ def fuzz_lot(cases: int, seed: int) -> tuple[int, Count]:
 
 def fuzz_lots(options: argparse.Namespace) -> Count:
     """Fuzz the lots that the results do not hold yet, and return what all of them came to."""
-    version = version_of([*(Path(__file__).parents[2] / "coordinator").glob("*.py"), Path(__file__)])
+    version = version_of([Path(__file__)])
     lot = min(LOT, options.cases)
     seeds = range(options.seed, options.seed + options.cases // lot)
     done: dict[int, Count] = {}

@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,24 +49,25 @@ class Outcome:
     count: Counter[str]
     cpu_s: float
 
-    def encode(self) -> str:
+    def encode(self, code: str) -> str:
         plain = {"seed": asdict(self.seed), "violation": self.violation, "trace": self.trace, "count": self.count}
-        return json.dumps({**plain, "cpu_s": round(self.cpu_s, 3), "code": code_version()})
+        return json.dumps({**plain, "cpu_s": round(self.cpu_s, 3), "code": code})
 
     @classmethod
     def decode(cls, plain: dict[str, Any]) -> "Outcome":
         return cls(**{**plain, "seed": Seed(**plain["seed"]), "count": Counter(plain["count"])})
 
 
-@cache
 def code_version() -> str:
     """Return the hash of what the simulation runs: the product's classes and the simulation itself."""
-    return version_of([*(HERE.parents[1] / "coordinator").glob("*.py"), *HERE.glob("sim*.py")])
+    return version_of(HERE.glob("sim*.py"))
 
 
 def version_of(files: Iterable[Path]) -> str:
+    """Return the hash of these files and of the product's modules that this process has loaded."""
+    product = [module.__file__ for name, module in sys.modules.items() if name.startswith("coordinator.")]
     made = hashlib.blake2b(digest_size=8)
-    for file in sorted(files):
+    for file in sorted([*files, *(Path(name) for name in product if name)]):
         made.update(file.read_bytes())
     return made.hexdigest()
 
@@ -75,12 +75,15 @@ def version_of(files: Iterable[Path]) -> str:
 class Results:
     """The outcomes of a run, and of the earlier runs whose file it goes on with.
 
+    Args:
+        code: The version they are of.
+
     Raises:
         SystemExit: If the file is another version's.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path, self._code = path, code_version()
+    def __init__(self, path: Path | None, code: str) -> None:
+        self._path, self.code = path, code
         self.outcomes: dict[Seed, Outcome] = {}
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -95,7 +98,7 @@ class Results:
             plain = json.loads(line)
         except ValueError:
             return
-        if plain.pop("code") != self._code:
+        if plain.pop("code") != self.code:
             raise SystemExit(f"{self._path} holds results of another version of the code: name another file")
         outcome = Outcome.decode(plain)
         self.outcomes[outcome.seed] = outcome
@@ -104,7 +107,13 @@ class Results:
         self.outcomes[outcome.seed] = outcome
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(outcome.encode() + "\n")
+                file.write(outcome.encode(self.code) + "\n")
+
+
+def read(path: Path) -> Results:
+    """Return the results of a file, whatever version they are of."""
+    first = next(filter(None, path.read_text(encoding="utf-8").splitlines()), "{}")
+    return Results(path, json.loads(first).get("code", ""))
 
 
 @dataclass(kw_only=True)

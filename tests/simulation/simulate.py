@@ -26,7 +26,7 @@ from sim_checks import ViolationError
 from sim_faults import faults_of
 from sim_keys import signatures
 from sim_plants import Planted
-from sim_results import HERE, PER_DAY, SLOTS, Outcome, Results, Seed, Sum, code_version, in_parallel
+from sim_results import HERE, PER_DAY, SLOTS, Outcome, Results, Seed, Sum, code_version, in_parallel, read
 from sim_world import World
 
 SEEDS = HERE / "seeds.txt"
@@ -89,7 +89,7 @@ def seeds_of(options: argparse.Namespace) -> list[Seed]:
 
 def simulate(options: argparse.Namespace) -> bool:
     """Run the days asked for, but for those that the results hold; return whether every promise was kept."""
-    results = Results(options.results)
+    results = Results(options.results, code_version())
     seeds = list(dict.fromkeys(seeds_of(options)))
     left = [seed for seed in seeds if seed not in results.outcomes]
     shown_s = time.monotonic()
@@ -101,15 +101,18 @@ def simulate(options: argparse.Namespace) -> bool:
                 remember(outcome.seed, outcome.violation)
             if outcome.violation or time.monotonic() - shown_s > PROGRESS_S:
                 shown_s = time.monotonic()
-                print(_progress([results.outcomes[s] for s in seeds if s in results.outcomes], len(seeds)), flush=True)
-    return show([results.outcomes[seed] for seed in seeds if seed in results.outcomes], asked=len(seeds))
+                print(_progress(results, seeds), flush=True)
+    kept_them_all = show(results)
+    if still := sum(seed not in results.outcomes for seed in seeds):
+        print(f"{still:,} of {len(seeds):,} seeds are still to be lived through")
+    return kept_them_all and not still
 
 
-def _progress(outcomes: list[Outcome], asked: int) -> str:
-    total = summed(outcomes)
-    left_h = (asked / total.seeds - 1) * total.cpu_s / 3600
+def _progress(results: Results, seeds: list[Seed]) -> str:
+    total = summed(results.outcomes[seed] for seed in seeds if seed in results.outcomes)
+    left_h = (len(seeds) / total.seeds - 1) * total.cpu_s / 3600
     return (
-        f"{total.seeds:,} of {asked:,} seeds, {total.days:,.1f} days, {total.violations} violations,"
+        f"{total.seeds:,} of {len(seeds):,} seeds, {total.days:,.1f} days, {total.violations} violations,"
         f" {total.days_per_cpu_hour:,.0f} days per CPU-hour, {left_h:.2f} CPU-hours to go"
     )
 
@@ -121,18 +124,17 @@ def summed(outcomes: Iterable[Outcome]) -> Sum:
     return total
 
 
-def show(outcomes: list[Outcome], asked: int) -> bool:
-    """Print what the seeds came to; return whether all were lived through and every promise was kept."""
+def show(results: Results) -> bool:
+    """Print what the seeds came to; return whether every promise was kept."""
+    outcomes = list(results.outcomes.values())
     for liars, who in ((False, "all honest"), (True, "one to a third lying")):
         total = summed(outcome for outcome in outcomes if outcome.seed.liars is liars)
         if total.seeds:
             numbers = sorted(outcome.seed.number for outcome in outcomes if outcome.seed.liars is liars)
             print(f"{total.words(who)}\n  seeds {numbers[0]} to {numbers[-1]}")
     violations = summed(outcomes).violations
-    print(f"violations: {violations}; code {code_version()}")
-    if len(outcomes) < asked:
-        print(f"{asked - len(outcomes):,} of {asked:,} seeds are still to be lived through")
-    return not violations and len(outcomes) >= asked
+    print(f"violations: {violations}; version of the code: {results.code}")
+    return not violations
 
 
 def hunt(name: str) -> tuple[str, int, str]:
@@ -174,7 +176,7 @@ def main() -> int:
     if options.mutants:
         return 0 if mutants(options) else 1
     if options.show is not None:
-        return 0 if show(list(Results(options.show).outcomes.values()), asked=0) else 1
+        return 0 if show(read(options.show)) else 1
     if options.replay is None:
         return 0 if simulate(options) else 1
     seed = Seed(number=options.replay, liars=options.liars, slots=options.slots, planted=options.planted)

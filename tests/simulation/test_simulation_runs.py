@@ -9,7 +9,7 @@ import sim_world
 from sim_checks import ViolationError
 from sim_faults import Faults
 from sim_keys import signatures
-from sim_results import Outcome, Results, Seed, Sum
+from sim_results import Outcome, Results, Seed, Sum, read
 from sim_world import START_S, World, make_charter
 
 from coordinator.charter import Rules
@@ -28,23 +28,23 @@ def outcome(number: int, **more: str) -> Outcome:
 
 def test_a_run_that_was_stopped_goes_on_with_all_it_had(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "days.jsonl"
-    stopped = Results(path)
+    stopped = Results(path, "7f")
     stopped.add(outcome(1))
     stopped.add(outcome(2, violation="I1: sold twice"))
     with path.open("a") as file:
         file.write('{"seed": {"number": 3, "li')  # the power went
-    again = Results(path)
+    again = Results(path, "7f")
     assert list(again.outcomes.values()) == [outcome(1), outcome(2, violation="I1: sold twice")]
     again.add(outcome(3))
-    assert Results(path).outcomes.keys() == {Seed(number=1), Seed(number=2), Seed(number=3)}
+    assert Results(path, "7f").outcomes.keys() == {Seed(number=1), Seed(number=2), Seed(number=3)}
 
 
 def test_days_of_different_programs_are_not_added_up(tmp_path: Path) -> None:
     path = tmp_path / "days.jsonl"
-    Results(path).add(outcome(1))
-    path.write_text(path.read_text().replace('"code": "', '"code": "0'))
+    Results(path, "7f").add(outcome(1))
     with pytest.raises(SystemExit, match="another version of the code"):
-        Results(path)
+        Results(path, "80")
+    assert read(path).outcomes.keys() == {Seed(number=1)}
 
 
 def test_a_sum_says_days_rate_faults_and_violations() -> None:
