@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from agent.devices.commissioning import DeviceIdentity
+from agent.devices.decoding import Decoder
 from agent.devices.errors import DeviceError, LinkDownError, WriteIgnoredError, WrongDeviceError
 from agent.devices.judge import Judge
 from agent.devices.layout import (
     Frame,
     Place,
-    decode_point,
     derive,
     encode_point,
     find_models,
@@ -52,6 +52,8 @@ class Device:
         self._says = ""
         self._identity: DeviceIdentity | None = None
         self._places: Mapping[str, Place] = {}
+        self._readable = [name for name, spec in profile.points.items() if spec.access == "r"]
+        self._decoder = Decoder(self._readable, {})
         self._reader = FrameReader(profile, self._read)
         self._judge = Judge(profile)
         self._night = Night(profile)
@@ -90,6 +92,7 @@ class Device:
             self._says = await self._prove(proof, models) or self._says
         self._chain = chain
         self._places = place_points(self.profile, models)
+        self._decoder = Decoder(self._readable, self._places)
         self._reader.begin(self._places)
         self._identified = True
 
@@ -125,8 +128,7 @@ class Device:
         words, live = await self._reader.read_due(started_s)
         ended_at, ended_s = self._clock.now(), self._clock.monotonic()
         at, at_s = started_at + (ended_at - started_at) / 2, (started_s + ended_s) / 2
-        readable = [name for name, spec in self.profile.points.items() if spec.access == "r"]
-        values = {name: decode_point(self._places[name], words) if name in self._places else None for name in readable}
+        values = self._decoder.values(words)
         asleep = self._night.seen(at_s, values | derive(self.profile, values))
         doubtful = self._judge.judge(at, at_s, values, live)
         counters, held = self._judge.counters(at, values)
@@ -157,7 +159,7 @@ class Device:
         words: dict[Frame, list[int]] = {}
         for frame in plan_frames(self.profile, self._places, wanted):
             words[frame] = await self._read(frame.fc, frame.address, frame.count)
-        return {name: decode_point(self._places[name], words) if name in self._places else None for name in wanted}
+        return Decoder(wanted, self._places).values(words)
 
     async def write_point(
         self, name: str, value: float, generation: int | None = None, not_after_s: float = math.inf

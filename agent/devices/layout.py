@@ -1,4 +1,4 @@
-"""Where the points of one installed device lie, which frames to read, and what the words mean. Pure.
+"""Where the points of one installed device lie, which frames to read, and what to write. Pure.
 
 Points of neighbouring SunSpec models share a frame where it fits: one frame is one moment, and a scale factor is only
 ever used with values of its own frame.
@@ -7,7 +7,7 @@ ever used with values of its own frame.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.devices.registers import NumberType, WordOrder, decode, encode, scale_factor
+from agent.devices.registers import NumberType, WordOrder, encode
 from agent.devices.schema import DerivedSpec, PointSpec, Profile
 from agent.devices.sunspec import ModelAt, PointDef, model_points
 
@@ -144,40 +144,6 @@ def plan_frames(
         else:
             merged.append(span)
     return sorted(blocks) + merged
-
-
-def decode_point(place: Place, frames: Mapping[Frame, Sequence[int]]) -> float | None:
-    """Return a point's value in its unit and the house's sign; None when absent, out of range or without scale.
-
-    Args:
-        frames: The words of each frame that was read in this poll.
-    """
-    wanted = place.frame
-    for frame, words in frames.items():
-        offset = wanted.address - frame.address
-        if 0 <= offset <= frame.count - wanted.count and frame.fc == wanted.fc:
-            raw = decode(
-                [words[at - frame.address] for at in place.addresses],
-                place.kind,
-                order=place.order,
-                absent=place.absent,
-            )
-            scale: float | None = 1.0
-            if place.scale_address is not None:
-                scale = scale_factor(words[place.scale_address - frame.address])
-            return None if raw is None or scale is None else _value(place, raw, scale)
-    return None
-
-
-def _value(place: Place, raw: float, scale: float) -> float | None:
-    spec = place.spec
-    if spec.bit is not None:
-        raw = int(raw) >> spec.bit & 1
-    if spec.one_of is not None and raw not in spec.one_of:
-        return None
-    value = (abs(raw) if spec.abs else raw) * scale * place.factor
-    inside = spec.range is None or spec.range[0] <= value <= spec.range[1]
-    return value + 0.0 if inside else None  # + 0.0 turns -0.0 into 0.0
 
 
 def encode_point(place: Place, value: float, scale: float) -> list[int]:

@@ -8,12 +8,16 @@ come late.
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
+)
 
 from agent.devices.address import Kind, Line, parse_address
 from agent.devices.errors import (
@@ -26,10 +30,8 @@ from agent.devices.errors import (
 )
 from agent.devices.mbap import find_fault
 from agent.devices.rtu import Owed, find_answer, other_count, read_request
-from agent.devices.wire import Client, make_client, watch_peer
+from agent.devices.wire import Client, ask, connect, make_client, watch_peer
 from coordinator.clock import Clock
-
-T = TypeVar("T")
 
 # The library logs each failed request as an error; we raise it, and the poller says it once.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
@@ -167,21 +169,15 @@ class ModbusLink:
             LinkDownError, NoAnswerError, BadAnswerError, DeviceRefusedError: Whether it was written is unknown, except
                 after a refusal.
         """
-
-        def send(client: Client) -> Awaitable[ModbusPDU]:
-            if self._clock.monotonic() > not_after_s:
-                raise TooLateError(f"a command to {self.url} came too late and was not sent")
-            if single:
-                return client.write_register(address, words[0], device_id=unit)
-            return client.write_registers(address, words, device_id=unit)
-
+        make = WriteSingleRegisterRequest if single else WriteMultipleRegistersRequest
         async with self._lock:
             self._owed.forget_old(self._clock.monotonic())
             if self._owed:
                 raise NoAnswerError(
                     f"an answer from {self.url} is overdue; nothing is written until a read settled that"
                 )
-            answer = await self._execute(generation, unit, 6 if single else 16, send)
+            request = make(address=address, registers=words, dev_id=unit)
+            answer = await self._execute(generation, unit, request, not_after_s)
         confirmed = answer.registers == words if single else answer.count == len(words)
         if answer.address != address or not confirmed:
             raise self._bad(f"an acknowledgement of another write than that of register {address}")
@@ -203,11 +199,8 @@ class ModbusLink:
         return list(answer.registers)
 
     async def _ask(self, generation: int, unit: int, fc: int, address: int, count: int) -> ModbusPDU:
-        def send(client: Client) -> Awaitable[ModbusPDU]:
-            function = client.read_holding_registers if fc == 3 else client.read_input_registers
-            return function(address, count=count, device_id=unit)
-
-        return await self._execute(generation, unit, fc, send)
+        make = ReadHoldingRegistersRequest if fc == 3 else ReadInputRegistersRequest
+        return await self._execute(generation, unit, make(address=address, count=count, dev_id=unit))
 
     async def _resync(self, generation: int, unit: int, fc: int, address: int, count: int) -> None:
         """Ask for an answer that no late one can be taken for; once it is here, nothing older will come.
@@ -230,7 +223,7 @@ class ModbusLink:
         return self._owed.could_be(request)
 
     async def _execute(
-        self, generation: int, unit: int, fc: int, send: Callable[[Client], Awaitable[ModbusPDU]]
+        self, generation: int, unit: int, request: ModbusPDU, not_after_s: float = math.inf
     ) -> ModbusPDU:
         """Send one request and return its answer. The caller holds the lock."""
         client = self._client
@@ -240,15 +233,17 @@ class ModbusLink:
         self._let_rest(unit)
         if (pause_s := self._quiet_until_s - self._clock.monotonic()) > 0:
             await asyncio.sleep(pause_s)
+        if self._clock.monotonic() > not_after_s:
+            raise TooLateError(f"a command to {self.url} came too late and was not sent")
         self._fault = None
         self.counters.requests += 1
         try:
-            answer = await _keep_cancellation(send(client))
+            answer = await ask(client, request, self.limits.timeout_s)
         except (ModbusException, OSError):
             raise await self._no_answer(unit) from None
         finally:
             self._quiet_until_s = self._clock.monotonic() + self.limits.gap_s
-            request, self._request = self._request, b""
+            sent, self._request = self._request, b""
         self._silent = self._failed_connects = 0
         self._rests.pop(unit, None)
         self._retry_at_s = self._quiet_until_s
@@ -256,9 +251,9 @@ class ModbusLink:
         if answer.isError():
             self.counters.refusals += 1
             raise DeviceRefusedError(f"unit {unit} at {self.url}", answer.exception_code)
-        if answer.function_code != fc:
-            raise self._bad(f"an answer to function {answer.function_code} instead of {fc}")
-        if self._rtu and not self._owed.could_be(request):
+        if answer.function_code != request.function_code:
+            raise self._bad(f"an answer to function {answer.function_code} instead of {request.function_code}")
+        if self._rtu and not self._owed.could_be(sent):
             self._owed.settled()
         return answer
 
@@ -269,7 +264,7 @@ class ModbusLink:
         if self._clock.monotonic() < self._retry_at_s:
             raise LinkDownError(self._why_down)
         client = make_client(self.address, self.line, self.limits.timeout_s, self._check_packet)
-        if not await _keep_cancellation(client.connect()):
+        if not await connect(client):
             client.close()
             self._back_off()
             self._why_down = f"no answer from {self.url}"
@@ -353,20 +348,6 @@ class ModbusLink:
         answer = find_answer(data, request)
         self._fault = "bytes that do not answer the request" if data and not answer else None
         return answer
-
-
-async def _keep_cancellation(work: Awaitable[T]) -> T:
-    """Await the library, and be cancelled if somebody asked for that meanwhile.
-
-    It uses `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes together with the answer: the
-    caller would go on for ever.
-    """
-    task = asyncio.current_task()
-    asked = task.cancelling() if task else 0
-    result = await work
-    if task is not None and task.cancelling() > asked:
-        raise asyncio.CancelledError
-    return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,18 +13,19 @@ NumberType = Literal["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"]
 WordOrder = Literal["big", "little"]
 
 _LARGEST_F32 = 3.4028234663852886e38
-_FORMATS: dict[NumberType, str] = {
-    "u16": ">H",
-    "i16": ">h",
-    "u32": ">I",
-    "i32": ">i",
-    "u64": ">Q",
-    "i64": ">q",
-    "f32": ">f",
-    "f64": ">d",
+_FORMS: dict[NumberType, struct.Struct] = {
+    "u16": struct.Struct(">H"),
+    "i16": struct.Struct(">h"),
+    "u32": struct.Struct(">I"),
+    "i32": struct.Struct(">i"),
+    "u64": struct.Struct(">Q"),
+    "i64": struct.Struct(">q"),
+    "f32": struct.Struct(">f"),
+    "f64": struct.Struct(">d"),
 }
-SIZES: dict[NumberType, int] = {kind: struct.calcsize(form) // 2 for kind, form in _FORMATS.items()}
+SIZES: dict[NumberType, int] = {kind: form.size // 2 for kind, form in _FORMS.items()}
 """Registers that a value of each type takes."""
+_WORDS: dict[int, struct.Struct] = {size: struct.Struct(f">{size}H") for size in SIZES.values()}
 
 SENTINELS: dict[NumberType, frozenset[float]] = {
     "u16": frozenset({0xFFFF}),
@@ -61,7 +62,7 @@ def decode(
     if len(words) != SIZES[kind]:
         raise ValueError(f"{kind} takes {SIZES[kind]} registers, not {len(words)}")
     ordered = words if order == "big" else words[::-1]
-    raw: float | int = struct.unpack(_FORMATS[kind], struct.pack(f">{len(ordered)}H", *ordered))[0]
+    raw: float | int = _FORMS[kind].unpack(_WORDS[len(ordered)].pack(*ordered))[0]
     if isinstance(raw, float) and not math.isfinite(raw):
         return None
     return None if raw in (SENTINELS[kind] if absent is None else absent) else raw
@@ -77,7 +78,7 @@ def encode(value: float, kind: NumberType, *, order: WordOrder = "big") -> list[
         raise ValueError(f"{value} cannot be written to a register")
     raw = value if kind in ("f32", "f64") else round(value)
     try:
-        data = struct.pack(_FORMATS[kind], raw)
+        data = _FORMS[kind].pack(raw)
     except (struct.error, OverflowError):
         raise ValueError(f"{value:g} does not fit a register of type {kind}") from None
     if raw in SENTINELS[kind]:
