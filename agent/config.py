@@ -48,6 +48,8 @@ class HomeSection(Section):
     """Ask Open-Meteo for the weather at the place, rounded to a tenth of a degree; needs the extra `weather`."""
     connection_kw: float | None = Field(default=None, gt=0)
     """Limit of the grid connection in both directions."""
+    fuse_a: float | None = Field(default=None, gt=0)
+    """Main fuse of each phase, at 230 V; counts where the meter shows its phases."""
     since: AwareDatetime | None = None
     """Bills count from here on; without it, from the first metered slot."""
     until: AwareDatetime | None = None

@@ -27,6 +27,8 @@ pv_kwp = 6.0
 #weather = false
 # Limit of the grid connection in both directions, in kW; without it, none is assumed. For example:
 #connection_kw = 17.0
+# The main fuse of each phase, in A, where the meter shows its phases: no phase is ever pushed over it. For example:
+#fuse_a = 25.0
 # Bills count from here and up to here; without them, from the first metered slot and for ever. For example:
 #since = 2026-01-01T00:00:00Z
 #until = 2027-01-01T00:00:00Z
@@ -245,6 +247,9 @@ enabled = false
 # At the start of a slot this home goes on as before for a random part of so many seconds, so that a street does not
 # change all at once; at most a fifteenth of the slot.
 #jitter_s = 60.0
+# After a power cut (this computer started, or the inverter was silent for a minute) the battery stays on its own for a
+# random part of so many seconds, for the same reason.
+#return_s = 600.0
 # How often the guard looks when nothing happens, in seconds.
 #tick_s = 0.5
 # After so many readings in a row that show the battery elsewhere, control is given up until you reset it.

@@ -1,7 +1,8 @@
 """From the owner's settings to the guard of the home's battery: the same in the guard's process and in the demo's."""
 
+import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from agent.config import HomeConfig
 from agent.control.envelope import Envelope
@@ -16,9 +17,9 @@ from agent.devices.reading import HomeReading
 from agent.guard_state import FileBrakes, open_budget
 from coordinator.clock import Clock
 
-RETURN_S = 600.0
-"""When the grid comes back, each home waits for a random part of this (safety case, S10)."""
-
+PHASE_V = 230.0
+"""Fuses are named by their current."""
+_PHASES = ("l1", "l2", "l3")
 PV_SURPLUS, PV_NOISE_W = 1.3, 200.0
 """Panels give at most this many times their rating, at the edge of a cloud; and an inverter's zero is not exact."""
 
@@ -65,7 +66,6 @@ def open_guard(
     brakes = FileBrakes(config.home.data_dir)
     budget = open_budget(config.home.data_dir, device.name, device.profile, brakes)
     without_timer = config.devices[device.name].unlock_no_reversion is not None
-    connection_kw = config.home.connection_kw
     return Guard(
         Battery(device, budget, without_timer=without_timer),
         envelope,
@@ -74,14 +74,28 @@ def open_guard(
         on_notice,
         permit=permit(config, device, envelope, public_key),
         brakes=brakes,
-        grid=GridWatch(
-            limit_w=float("inf") if connection_kw is None else 1000 * connection_kw,
-            fresh_s=config.poll.stale_after_s,
-            return_after_s=random.uniform(0, RETURN_S),
-        ),
-        pv_max_w=float("inf") if config.home.pv_kwp is None else PV_SURPLUS * 1000 * config.home.pv_kwp + PV_NOISE_W,
+        grid=grid_watch(config),
+        pv_max_w=math.inf if config.home.pv_kwp is None else PV_SURPLUS * 1000 * config.home.pv_kwp + PV_NOISE_W,
         alive=alive,
     )
+
+
+def grid_watch(config: HomeConfig) -> GridWatch:
+    """Return what watches the home's grid connection.
+
+    This machine's start counts as the end of a power cut: the clock that never jumps counts from there. A simulated
+    clock runs in a machine that simulates homes, and its start is none of theirs.
+    """
+    home = config.home
+    watch = GridWatch(
+        limit_w=math.inf if home.connection_kw is None else 1000 * home.connection_kw,
+        phase_limit_w=math.inf if home.fuse_a is None else PHASE_V * home.fuse_a,
+        fresh_s=config.poll.stale_after_s,
+        return_after_s=random.uniform(0, config.control.return_s),
+    )
+    if config.clock is None:
+        watch.outage(0.0)
+    return watch
 
 
 def permit(config: HomeConfig, device: Device, envelope: Envelope, public_key: bytes) -> Permit:
@@ -114,9 +128,21 @@ def _within(envelope: Envelope, agreed: AgreedEnvelope) -> bool:
 def connection(reading: HomeReading, devices: Iterable[Polled]) -> Connection:
     """Return what the home's devices say about the grid connection."""
     known = reading.quality == "valid" and reading.load_w is not None and reading.pv_w is not None
-    hz = (device.latest.values.get("frequency_hz") for device in devices if device.latest is not None)
+    seen = {name: value for device in devices for name, value in _sure(device)}
+    phases_w = [seen[f"grid_{phase}_w"] for phase in _PHASES if f"grid_{phase}_w" in seen]
+    volts = [seen[name] for name in ("voltage_v", *(f"voltage_{phase}_v" for phase in _PHASES)) if name in seen]
     return Connection(
         monotonic_s=reading.monotonic_s,
         net_load_w=(reading.load_w or 0.0) - (reading.pv_w or 0.0) if known else None,
-        frequency_hz=next((value for value in hz if value is not None), None),
+        frequency_hz=seen.get("frequency_hz"),
+        battery_w=reading.battery_w if known else None,
+        phases_w=tuple(phases_w),
+        volts=tuple(volts),
     )
+
+
+def _sure(device: Polled) -> Iterator[tuple[str, float]]:
+    if device.latest is not None:
+        for name, value in device.latest.values.items():
+            if value is not None and name not in device.latest.doubtful:
+                yield name, value

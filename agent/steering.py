@@ -115,6 +115,7 @@ class Steering:
         self._adrift_until: datetime | None = None
         self._jitter_s = min(config.control.jitter_s, rules.slot_s / JITTER_PART)
         self._name = config.home.name
+        self._homes = [member.name for member in charter.homes]
 
     @property
     def status(self) -> GuardStatus:
@@ -173,13 +174,24 @@ class Steering:
     def _on_edge(self, decision: Follow | Release, now: datetime, slot: Slot) -> Follow | Release:
         """Return what to do near the slot's start: each home goes on as before for a time of its own.
 
-        A whole street that changes at the stroke of the quarter hour would be a blow to its transformer.
+        A whole street that changes at the stroke of the quarter hour, or that begins there after a common restart,
+        would be a blow to its transformer.
         """
-        share = zlib.crc32(f"{self._name} {slot.key}".encode()) / 2**32
-        left_s = share * self._jitter_s - (now - slot.start_at).total_seconds()
-        if left_s <= 0 or self._last_target_w is None or isinstance(decision, Release):
+        since_s = (now - slot.start_at).total_seconds()
+        if since_s >= self._jitter_s or isinstance(decision, Release):
             return decision
-        return Follow(target_w=self._last_target_w, reason=f"as before for {left_s:.0f} s more: homes change in turn")
+        left_s = self._turn(slot) * self._jitter_s - since_s
+        if left_s <= 0:
+            return decision
+        reason = f"as before for {left_s:.0f} s more: homes change in turn"
+        if self._last_target_w is None:
+            return Release(reason=reason)
+        return Follow(target_w=self._last_target_w, reason=reason)
+
+    def _turn(self, slot: Slot) -> float:
+        """Return when it is this home's turn, from 0 to 1: by lot in each slot, and evenly, so that no two meet."""
+        order = sorted(self._homes, key=lambda name: zlib.crc32(f"{name} {slot.key}".encode()))
+        return (order.index(self._name) + 0.5) / len(order)
 
     def _perform(self, guard: GuardPort, decision: Follow | Release, aim: Aim) -> None:
         match decision:

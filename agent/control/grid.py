@@ -1,4 +1,4 @@
-"""What the grid connection says about commanding the battery: its fuse, and whether there is a grid at all. Pure."""
+"""What the grid connection says about commanding the battery: its fuses, and whether there is a grid at all. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,11 @@ from agent.control.priorities import Band
 
 GRID_HZ = ((47.5, 51.5), (57.0, 62.0))
 """Bands in which a 50 Hz and a 60 Hz grid is still there (EN 50549-1: 47.5 to 51.5 Hz; IEEE 1547: 57 to 61.8 Hz)."""
+GRID_V = ((88.0, 144.0), (180.0, 288.0))
+"""Bands of a phase against neutral, 100 to 127 V and 220 to 240 V: from 20 % below to 20 % above (EN 50549-1 lets
+inverters leave at 0.85 and 1.1)."""
+OUTAGE_S = 60.0
+"""A device that was silent for so long may have been without power, and so may the whole street."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +20,27 @@ class Connection:
 
     Attributes:
         net_load_w: What the home uses minus what the sun gives: the grid's power plus the battery's.
+        battery_w: The battery's power then, + discharges.
+        phases_w: The grid's power in each phase, + imports; empty where the meter does not show them.
+        volts: The phases' voltages against neutral, as far as they are known.
     """
 
     monotonic_s: float
     net_load_w: float | None
     frequency_hz: float | None = None
+    battery_w: float | None = None
+    phases_w: tuple[float, ...] = ()
+    volts: tuple[float, ...] = ()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the grid is gone, by what is known of it. A phase of 0 V may be one that nothing is connected to."""
+        out_of_band = self.frequency_hz is not None and not _inside(self.frequency_hz, GRID_HZ)
+        return out_of_band or (bool(self.volts) and not _inside(max(self.volts), GRID_V))
+
+
+def _inside(value: float, bands: tuple[tuple[float, float], ...]) -> bool:
+    return any(low <= value <= high for low, high in bands)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,34 +49,60 @@ class GridWatch:
 
     Args:
         limit_w: What the connection bears in both directions.
+        phase_limit_w: What the fuse of each phase bears in both directions.
         fresh_s: Age up to which what was seen counts.
-        return_after_s: How long the battery stays on its own when the grid is back: drawn at random by whoever makes
-            this, so that the homes of a street do not return together.
+        return_after_s: How long the battery stays on its own when the grid is back, or may be: drawn at random by
+            whoever makes this, so that the homes of a street do not return together.
     """
 
     limit_w: float = math.inf
+    phase_limit_w: float = math.inf
     fresh_s: float = 15.0
     return_after_s: float = 0.0
     _seen: Connection | None = None
-    _gone_s: float | None = None
+    _gone: tuple[float, str] | None = None
 
     def see(self, seen: Connection) -> None:
         self._seen = seen
-        if seen.frequency_hz is not None and not any(low <= seen.frequency_hz <= high for low, high in GRID_HZ):
-            self._gone_s = seen.monotonic_s
+        if seen.gone:
+            self._gone = (seen.monotonic_s, "the grid is gone, or its frequency or voltage is out of its band")
+
+    def outage(self, ended_s: float) -> None:
+        """Note that power may have come back to the whole street at that moment."""
+        self._gone = (ended_s, "after a power cut homes return one after the other")
 
     def trouble(self, now_s: float) -> str | None:
         """Return why the battery must be left alone, or None."""
-        if self._gone_s is None:
+        if self._gone is None:
             return None
-        if now_s - self._gone_s >= max(self.return_after_s, self.fresh_s):
-            self._gone_s = None
-            return None
-        return "the grid is gone, or its frequency is out of its band"
+        at_s, why = self._gone
+        left_s = max(self.return_after_s, self.fresh_s) - (now_s - at_s)
+        if left_s > 0:
+            return f"{why}; {left_s:.0f} s more at least"
+        self._gone = None
+        return None
 
     def band(self, now_s: float) -> Band:
         """Return the battery powers that the connection bears. Rest is always one of them: the rest is the fuse's."""
         seen = self._seen
-        if seen is None or seen.net_load_w is None or now_s - seen.monotonic_s > self.fresh_s:
+        if seen is None or now_s - seen.monotonic_s > self.fresh_s:
             return Band()
-        return Band(min(0.0, seen.net_load_w - self.limit_w), max(0.0, seen.net_load_w + self.limit_w))
+        whole, phases = self._whole(seen), self._phases(seen)
+        return Band(min(0.0, max(whole.low_w, phases.low_w)), max(0.0, min(whole.high_w, phases.high_w)))
+
+    def _whole(self, seen: Connection) -> Band:
+        if seen.net_load_w is None:
+            return Band()
+        return Band(seen.net_load_w - self.limit_w, seen.net_load_w + self.limit_w)
+
+    def _phases(self, seen: Connection) -> Band:
+        """Return what the phases bear if all that the battery changes is changed in the worst of them.
+
+        That is so for a battery at one phase. One at three changes each by a third, so the next look allows more.
+        """
+        if seen.battery_w is None or not seen.phases_w:
+            return Band()
+        return Band(
+            seen.battery_w + max(seen.phases_w) - self.phase_limit_w,
+            seen.battery_w + min(seen.phases_w) + self.phase_limit_w,
+        )

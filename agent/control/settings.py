@@ -32,6 +32,7 @@ class ControlSettings(BaseModel):
         ramp_pct_per_s: How fast the battery's power may grow, in percent of its limit; it may always shrink at once.
         jitter_s: At the start of a slot each home goes on as before for a random part of this, so that the homes of a
             street do not all move at once; slot seconds, at most a fifteenth of the slot.
+        return_s: After a power cut that the street may have shared, each home waits for a random part of this.
         tick_s: How often the guard looks when nothing happens.
         misses: Readings in a row that must show the battery elsewhere before control is given up.
         external: Who else may limit the battery; None for nobody.
@@ -49,6 +50,7 @@ class ControlSettings(BaseModel):
     min_write_s: float = Field(5.0, ge=0)
     ramp_pct_per_s: float = Field(10.0, gt=0)
     jitter_s: float = Field(60.0, ge=0, le=600)
+    return_s: float = Field(600.0, ge=0, le=3600)
     tick_s: float = Field(0.5, gt=0, le=5)
     misses: int = Field(3, ge=1)
     external: ExternalSettings | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from agent.control.effect import EffectCheck, Tolerance
 from agent.control.envelope import Envelope, Gate
 from agent.control.external import ExternalLimit
-from agent.control.grid import GridWatch
+from agent.control.grid import OUTAGE_S, GridWatch
 from agent.control.ports import Sample
 from agent.control.priorities import WORDS, Band, Party, decide
 from agent.control.settings import ControlSettings
@@ -131,6 +131,8 @@ class Supervisor:
         """Take a new sample of the device; return how the battery missed its target for too long, once."""
         if self._sample is not None and sample.monotonic_s <= self._sample.monotonic_s:
             return None
+        if self._sample is not None and sample.monotonic_s - self._sample.monotonic_s > OUTAGE_S:
+            self.grid.outage(sample.monotonic_s)
         self._sample = sample
         battery_w, soc_pct, pv_w = self._known(sample)
         if battery_w is None or soc_pct is None or pv_w is None:

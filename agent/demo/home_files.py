@@ -119,6 +119,7 @@ def home_config(
             stale_after_s=CONTROL_STALE_S,
             min_write_s=0.2,
             ramp_pct_per_s=10 * max(1.0, options.speed),
+            return_s=0.0,
             tick_s=0.2,
         ),
         clock=clock,

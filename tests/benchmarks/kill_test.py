@@ -67,6 +67,7 @@ OPTIONS = {
     "#ramp_pct_per_s = 10.0": f"ramp_pct_per_s = {10 * SPEED}",
     "#stale_after_s = 15.0\n# Changes": "stale_after_s = 3.0\n# Changes",
     "#interval_s = 2.0": "interval_s = 0.2",
+    "#return_s = 600.0": "return_s = 0.0",
 }
 
 

@@ -35,7 +35,8 @@ READING = HomeReading(
 )  # fmt: skip
 
 
-HOMES = 6
+HOMES = [SimpleNamespace(name=f"home-{number}") for number in range(6)]
+STREET = [SimpleNamespace(name=f"home-{number}") for number in range(12)]
 
 
 @dataclass
@@ -63,8 +64,8 @@ def config(**sections: Any) -> HomeConfig:
     return HomeConfig.model_validate({**PLAIN, **sections})
 
 
-def steering(guard: Any = None, rules: Rules = RULES, **sections: Any) -> Steering:
-    charter: Any = SimpleNamespace(rules=rules, homes=range(HOMES))
+def steering(guard: Any = None, rules: Rules = RULES, homes: list[Any] = HOMES, **sections: Any) -> Steering:
+    charter: Any = SimpleNamespace(rules=rules, homes=homes)
     sections = {**sections, "control": {"jitter_s": 0, **sections.get("control", {})}}
     return Steering(config(**sections), guard, ManualClock(SLOT.start_at), charter)
 
@@ -146,9 +147,9 @@ def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(
 def test_s4_homes_change_one_after_the_other_at_the_start_of_a_slot() -> None:
     """Each goes on as before for a part of the minute that is its own, and another one in each slot."""
     changed_at = []
-    for number in range(12):
+    for member in STREET:
         guard = FakeGuard()
-        made = steering(guard, home={"name": f"home-{number}"}, battery=BATTERY, control={"jitter_s": 60})
+        made = steering(guard, homes=STREET, home={"name": member.name}, battery=BATTERY, control={"jitter_s": 60})
         before = SLOT.shifted(-1)
         early = Aim(net_wh=100.0, traded_wh=0.0, battery_w=600.0)
         now = before.end_at - timedelta(seconds=1)
@@ -162,14 +163,24 @@ def test_s4_homes_change_one_after_the_other_at_the_start_of_a_slot() -> None:
                 changed_at.append(second)
                 break
             assert "as before" in guard.reasons[-1]
-    assert len(changed_at) == 12
-    assert len(set(changed_at)) >= 8, "hardly two at once"
-    assert max(changed_at) <= 60
+    assert sorted(changed_at) == [3 + 5 * place for place in range(12)], "each has its turn, no two at once"
+    assert changed_at != sorted(changed_at), "by lot"
+
+
+def test_s4_a_home_that_begins_at_the_start_of_a_slot_waits_for_its_turn_too() -> None:
+    guard = FakeGuard()
+    made = steering(guard, homes=STREET, home={"name": "home-3"}, battery=BATTERY, control={"jitter_s": 60})
+    for second in range(60):
+        steer(made, second)
+        if guard.leases:
+            break
+        assert "homes change in turn" in guard.reasons[-1]
+    assert 2 <= second < 60
 
 
 def test_s9_after_a_jump_of_the_clock_the_battery_is_on_its_own_until_the_next_slot() -> None:
     guard, clock = FakeGuard(), ManualClock(SLOT.start_at)
-    charter: Any = SimpleNamespace(rules=RULES, homes=range(HOMES))
+    charter: Any = SimpleNamespace(rules=RULES, homes=HOMES)
     made = Steering(config(battery=BATTERY, control={"jitter_s": 0}), guard, clock, charter)
 
     def look(slot: Slot, shown: datetime) -> None:

@@ -1,6 +1,5 @@
 """Invariants of the safety case (docs/safety.md) that the guard's mind keeps, each with its id."""
 
-import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -112,22 +111,6 @@ def test_s4_power_grows_by_a_tenth_of_its_limit_a_second_and_shrinks_at_once() -
     assert asked(made, 31, 1000) == 1000, "through rest, and on by the ramp"
 
 
-def test_s4_a_street_that_wants_the_same_at_once_does_not_step() -> None:
-    """Thirty homes get a new wish at the stroke of the slot; each follows after a delay of its own, by its ramp."""
-    homes, rating_w = 30, 3000.0
-    minds = [mind(ControlSettings(enabled=True)) for _ in range(homes)]
-    delays = [random.Random(n).uniform(0, 60) for n in range(homes)]
-    last_w = [0.0] * homes
-    for second in range(120):
-        now_w = []
-        for made, delay_s in zip(minds, delays, strict=True):
-            wish_w = 2000.0 if second >= delay_s else 0.0
-            now_w.append(asked(made, float(second), wish_w) or 0.0)
-        assert abs(sum(now_w) - sum(last_w)) <= 0.1 * homes * rating_w, f"at {second} s"
-        last_w = now_w
-    assert sum(last_w) == homes * 2000
-
-
 def test_s5_setpoints_near_the_last_one_wait_for_the_refresh() -> None:
     made = mind(ControlSettings(enabled=True, ramp_pct_per_s=1000))
     writes = 0
@@ -186,10 +169,52 @@ def test_s10_a_lost_grid_ends_control_and_the_return_is_late() -> None:
     assert asked(made, 1, 1000) is None
     assert "the grid is gone" in made.reason
     grid.see(Connection(monotonic_s=10, net_load_w=500, frequency_hz=50.0))
-    assert asked(made, 250, 1000) is None, "a street does not come back together"
+    assert [asked(made, second, 1000) for second in (50, 100, 150, 200, 250, 300)] == [None] * 6, "not all at once"
     assert asked(made, 302, 1000) == 1000
     grid.see(Connection(monotonic_s=303, net_load_w=500, frequency_hz=60.0))
     assert asked(made, 304, 1000) == 1000, "a 60 Hz grid is a grid"
+
+
+@pytest.mark.parametrize(
+    ("volts", "gone"),
+    [((), False), ((229.0, 231.0, 230.0), False), ((118.0,), False), ((230.0, 0.0, 0.0), False), ((160.0, 3.0), True)],
+)
+def test_s10_a_voltage_out_of_its_band_is_a_lost_grid(volts: tuple[float, ...], gone: bool) -> None:
+    """A phase of 0 V may be one that nothing is connected to."""
+    grid = GridWatch()
+    grid.see(Connection(monotonic_s=0, net_load_w=500, volts=volts))
+    assert (grid.trouble(1) is not None) == gone
+
+
+def test_s4_after_an_outage_the_battery_stays_on_its_own_for_a_while() -> None:
+    """An inverter that was silent for a minute may have been without power, and the whole street with it."""
+    made = mind(QUICK, GridWatch(return_after_s=200))
+    assert asked(made, 0, 1000) == 1000
+    assert asked(made, 59, 1000) == 1000, "a lost minute is no outage"
+    assert [asked(made, second, 1000) for second in (120, 170, 220, 270, 319)] == [None] * 5
+    assert "after a power cut" in made.reason
+    assert asked(made, 320, 1000) == 1000
+
+
+@pytest.mark.parametrize("phases_w", [(0.0, 0.0, 0.0), (500.0, 4000.0, -3000.0), (6000.0, 0.0, 0.0)])
+def test_s2_no_phase_is_pushed_over_its_fuse_wherever_the_battery_is_connected(phases_w: tuple[float, ...]) -> None:
+    """The battery follows, at one phase or at all three; the meter shows what comes of it, and no fuse is overrun."""
+    fuse_w = 230 * 25.0
+    for shares in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1 / 3, 1 / 3, 1 / 3)):
+        for wish_w in (-3000.0, 2000.0):
+            made, battery_w = mind(QUICK, GridWatch(phase_limit_w=fuse_w)), 0.0
+            for second in range(0, 40, 2):
+                shown = tuple(at - share * battery_w for at, share in zip(phases_w, shares, strict=True))
+                grid_w = sum(shown)
+                made.grid.see(
+                    Connection(monotonic_s=second, net_load_w=grid_w + battery_w, battery_w=battery_w, phases_w=shown)
+                )
+                battery_w = asked(made, second, wish_w) or 0.0
+                for at, share in zip(phases_w, shares, strict=True):
+                    over_w = abs(at - share * battery_w) - max(fuse_w, abs(at))
+                    assert over_w <= 1e-6, "what is over the fuse already, the battery does not make worse"
+            if max(phases_w) == 0:
+                assert battery_w == wish_w, "and where there is room it gets what it wants"
 
 
 @pytest.mark.parametrize(("at_s", "charge_w"), [(0, 300), (9, 300), (10, 4200), (129, 4200), (131, 300), (200, 300)])
