@@ -9,18 +9,24 @@ from agent.devices.balance import OF_THE_HOME, DevicePart, check_home, combine
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError, LinkDownError, NoAnswerError, WrongDeviceError
 from agent.devices.opening import LinkPool, open_device
-from agent.devices.reading import HomeReading
+from agent.devices.poller import Polled
+from agent.devices.reading import DeviceSample, HomeReading
 from agent.findings import Finding, good, wrong
+from agent.guard_link import GuardLink, RemoteDevice, is_served
+from agent.guard_server import SOCKET
 from agent.live_words import device_words, home_words
 from coordinator.clock import Clock
 from coordinator.errors import ConfigError
 
+GUARD_READS_S = 10.0
+"""How long the guard may take to have read every device once, or to say why it cannot."""
+
 
 async def look_at_devices(config: HomeConfig, clock: Clock) -> tuple[list[Finding], list[Device]]:
-    """Identify and read every device, all at the same time.
+    """Look at every device, all at the same time: identify and read it, or ask the guard that does so already.
 
     Returns:
-        What was found, and the devices whose profile can be used, closed again.
+        What was found, and the devices whose profile can be used, closed.
     """
     findings: list[Finding] = []
     devices: list[Device] = []
@@ -30,12 +36,40 @@ async def look_at_devices(config: HomeConfig, clock: Clock) -> tuple[list[Findin
             devices.append(open_device(name, settings, pool, clock))
         except ConfigError as error:
             findings.append(wrong(name, str(error)))
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(pool.close)
-        findings += await asyncio.gather(*(_look_at(device) for device in devices))
-    if len(devices) == len(config.devices):
-        findings.append(_balance(config, devices, clock))
-    return findings, devices
+    whole = len(devices) == len(config.devices)
+    if await is_served(config.home.data_dir / SOCKET):
+        # It alone has the links: many devices allow one connection only, and would throw out the guard's.
+        seen: Sequence[Polled] = await _ask_guard(config, clock, findings) if whole else ()
+    else:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(pool.close)
+            findings += await asyncio.gather(*(_look_at(device) for device in devices))
+        seen = devices if whole else ()
+    if seen:
+        findings.append(_balance(config, seen, clock))
+    return findings + _fuses(config, devices), devices
+
+
+async def _ask_guard(config: HomeConfig, clock: Clock, findings: list[Finding]) -> Sequence[Polled]:
+    """Note what the running guard says of itself and the devices; return these as it reads them."""
+    link = GuardLink(config, clock)
+    await link.listen(GUARD_READS_S)
+    if link.status is None:
+        findings.append(wrong("guard", f"it runs, but says nothing at {link.path}: start it again"))
+        return ()
+    findings.append(
+        good("guard", f"it runs, and was asked in place of the devices it reads; it says: {link.status.reason}")
+    )
+    findings += [_heard(device) for device in link.devices]
+    return link.devices
+
+
+def _heard(device: RemoteDevice) -> Finding:
+    if device.trouble is not None:
+        return wrong(device.name, f"the guard cannot read it: {device.trouble}")
+    if device.latest is None:
+        return wrong(device.name, "the guard has not read it yet: ask again in a minute")
+    return _judged(device, device.latest, f"{device.name} as the guard reads it")
 
 
 async def _look_at(device: Device) -> Finding:
@@ -46,15 +80,22 @@ async def _look_at(device: Device) -> Finding:
             sample = await device.poll()  # one lost answer is no news
     except DeviceError as error:
         return wrong(device.name, f"{error}: {_cure(error)}" if _cure(error) else str(error))
+    return _judged(device, sample, device.where)
+
+
+def _judged(device: Polled, sample: DeviceSample, where: str) -> Finding:
     # Other values may be absent for good reasons: an input that nothing is connected to, a model the device lacks.
     unknown = sorted(name for name in device.profile.provides & OF_THE_HOME if sample.values.get(name) is None)
     if unknown:
-        return wrong(
-            device.name,
-            f"{device.where} does not show {', '.join(unknown)}: choose the profile of your device, "
-            f"not {device.profile.profile}",
-        )
-    return good(device.name, f"{device_words(sample.values)} ({device.where}, {device.profile.title})")
+        cure = f"choose the profile of your device, not {device.profile.profile}"
+        return wrong(device.name, f"{where} does not show {', '.join(unknown)}: {cure}")
+    return good(device.name, f"{device_words(sample.values)} ({where}, {device.profile.title})")
+
+
+def _fuses(config: HomeConfig, devices: Sequence[Device]) -> list[Finding]:
+    if config.home.fuse_a is None or any("grid_l1_w" in device.profile.provides for device in devices):
+        return []
+    return [wrong("fuse", "home.fuse_a needs a meter that shows its phases, which none here does: use connection_kw")]
 
 
 def _cure(error: DeviceError) -> str:
@@ -69,7 +110,7 @@ def _cure(error: DeviceError) -> str:
             return "check that url, unit and profile are those of this device"
 
 
-def _balance(config: HomeConfig, devices: Sequence[Device], clock: Clock) -> Finding:
+def _balance(config: HomeConfig, devices: Sequence[Polled], clock: Clock) -> Finding:
     """Say what the home does by all devices together."""
     try:
         check_home([(device.name, device.profile.provides) for device in devices])

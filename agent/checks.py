@@ -10,6 +10,7 @@ from agent.config import HomeConfig, load_config
 from agent.devices.commissioning import record_path
 from agent.devices.device import Device
 from agent.findings import Finding, good, wrong
+from agent.guard_setup import longest_s
 from agent.guard_state import RESUME, FileBrakes
 from agent.planning.tariff import open_tariff
 from agent.storage.home_store import HomeStore
@@ -162,6 +163,6 @@ def _bound(config: HomeConfig, device: Device) -> str:
     spec, most_kw = device.profile.control.battery_w, max(config.battery.charge_kw, config.battery.discharge_kw)
     if spec.timer is None:
         return "NOTHING ends a command when this program ends without a word, as you unlocked it"
-    bound_s = min(config.control.reversion_s, spec.lease_s)
+    bound_s = longest_s(config, device)
     at_most = f"within {bound_s} s, after {1000 * most_kw * bound_s / 3600:.0f} Wh at most"
     return f"when this program ends without a word, the inverter is on its own {at_most}"

@@ -149,6 +149,23 @@ class GuardLink:
         """What the guard does; None while it is silent."""
         return None if self.silent_s > SILENT_S else self._status
 
+    async def listen(self, patience_s: float) -> None:
+        """Listen once until the guard has said what it does and what each device says, or until patience ends."""
+        self._heard_s = self.now_s
+        with contextlib.suppress(OSError, RemoteProtocolError, ValueError, TimeoutError):
+            async with asyncio.timeout(patience_s):
+                reader, writer = await asyncio.open_unix_connection(str(self.path), limit=MAX_REPORT_BYTES)
+                try:
+                    while not self._complete and (line := await reader.readline()):
+                        self._take(line)
+                finally:
+                    writer.transport.abort()
+
+    @property
+    def _complete(self) -> bool:
+        known = all(device.latest is not None or device.trouble is not None for device in self.devices)
+        return known and self._status is not None
+
     async def run(self, on_notice: NoticeSink) -> None:
         """Keep the connection until cancelled.
 

@@ -15,8 +15,7 @@ from typing import IO
 from agent.config import HomeConfig
 from agent.control.guard import Guard
 from agent.control.priorities import Party
-from agent.devices.device import Device
-from agent.devices.opening import LinkPool, open_device
+from agent.devices.opening import LinkPool, open_devices
 from agent.devices.poller import Poller
 from agent.devices.reading import HomeReading
 from agent.guard_messages import (
@@ -58,9 +57,7 @@ class GuardProcess:
         self._config = config
         self._clock: Clock = config.clock.clock() if config.clock else WallClock()
         self._links = LinkPool(self._clock)
-        self._devices: list[Device] = [
-            open_device(name, each, self._links, self._clock) for name, each in config.devices.items()
-        ]
+        self._devices = open_devices(config.devices, self._links, self._clock)
         public_key = Identity.load(config.community.key_file).public_key
         config.home.data_dir.mkdir(parents=True, exist_ok=True)
         guard = open_guard(config, self._devices, self._clock, public_key, self._notice, _alive)

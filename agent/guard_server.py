@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 MAX_CLIENTS = 8
 MAX_WAITING_BYTES = 256 * 1024
 """What may wait for one client; more, and it does not read."""
+SOCKET = "guard.sock"
 MAX_PATH_BYTES = 100
 """A Unix socket's path may have 107 bytes on Linux."""
 
@@ -26,7 +27,7 @@ def socket_path(data_dir: Path) -> Path:
     Raises:
         ConfigError: If the path is longer than a socket's may be.
     """
-    path = data_dir / "guard.sock"
+    path = data_dir / SOCKET
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigError(f"{path} is too long for the guard's socket: choose a home.data_dir with a shorter path")
     return path

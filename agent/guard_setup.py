@@ -10,12 +10,21 @@ from agent.control.grid import Connection, GridWatch
 from agent.control.guard import Guard
 from agent.control.ports import NoticeSink, Permit
 from agent.devices.battery import Battery
-from agent.devices.commissioning import AgreedEnvelope, CommissioningError, profile_id, read_record, record_path
+from agent.devices.commissioning import (
+    AgreedEnvelope,
+    CommissioningError,
+    profile_id,
+    read_record,
+    read_signed,
+    record_path,
+)
 from agent.devices.device import Device
 from agent.devices.poller import Polled
 from agent.devices.reading import HomeReading
 from agent.guard_state import FileBrakes, open_budget
 from coordinator.clock import Clock
+from coordinator.errors import CommonwattError
+from coordinator.identity import Identity
 
 PHASE_V = 230.0
 """Fuses are named by their current."""
@@ -75,6 +84,7 @@ def open_guard(
         permit=permit(config, device, envelope, public_key),
         brakes=brakes,
         grid=grid_watch(config),
+        longest_s=longest_s(config, device),
         pv_max_w=math.inf if config.home.pv_kwp is None else PV_SURPLUS * 1000 * config.home.pv_kwp + PV_NOISE_W,
         alive=alive,
     )
@@ -96,6 +106,22 @@ def grid_watch(config: HomeConfig) -> GridWatch:
     if config.clock is None:
         watch.outage(0.0)
     return watch
+
+
+def longest_s(config: HomeConfig, device: Device) -> int:
+    """Return after how many seconds at most the device is on its own when all our programs end without a word.
+
+    That is its timer as it will be set, or what it took when it was commissioned, if that was longer. A device without
+    a timer has no such bound.
+    """
+    assert device.profile.control is not None
+    set_s = min(config.control.reversion_s, device.profile.control.battery_w.lease_s)
+    try:
+        public_key = Identity.load(config.community.key_file).public_key
+        record = read_signed(record_path(config.home.data_dir, device.name), public_key)
+    except (CommonwattError, OSError):
+        return set_s
+    return max(set_s, record.reversion_s or 0)
 
 
 def permit(config: HomeConfig, device: Device, envelope: Envelope, public_key: bytes) -> Permit:

@@ -13,7 +13,7 @@ from agent.config import HomeConfig
 from agent.control.guard import Guard
 from agent.control.ports import GuardPort
 from agent.devices.energy import SlotEnergy, SlotMeter
-from agent.devices.opening import LinkPool, open_device
+from agent.devices.opening import LinkPool, open_devices
 from agent.devices.poller import Polled, Poller
 from agent.devices.reading import HomeReading
 from agent.display import Display, Level
@@ -166,7 +166,7 @@ class Agent:
             return self._guard_link.devices, self._guard_link.guard
         pool = LinkPool(self.clock)
         stack.push_async_callback(pool.close)
-        devices = [open_device(name, each, pool, self.clock) for name, each in self.config.devices.items()]
+        devices = open_devices(self.config.devices, pool, self.clock)
         self._guard_here = open_guard(self.config, devices, self.clock, self.identity.public_key, self.notice)
         return devices, self._guard_here
 

@@ -143,12 +143,11 @@ def _opened(settings: HomeConfig) -> "list[Device]":
     Raises:
         ConfigError: If a device's profile cannot be used.
     """
-    from agent.devices.opening import LinkPool, open_device
+    from agent.devices.opening import LinkPool, open_devices
     from coordinator.clock import WallClock
 
     clock = WallClock()
-    pool = LinkPool(clock)
-    return [open_device(each, device, pool, clock) for each, device in settings.devices.items()]
+    return open_devices(settings.devices, LinkPool(clock), clock)
 
 
 def first_lines(settings: HomeConfig, config: Path, devices: "list[Device]") -> list[str]:

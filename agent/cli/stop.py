@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from agent.config import HomeConfig, load_config
+from coordinator.errors import CommonwattError
 
 PATIENCE_S = 2.0
 
@@ -21,12 +22,13 @@ def stop(
     from agent.guard_state import FileBrakes
 
     settings = load_config(config)
-    brakes, timer_s = FileBrakes(settings.home.data_dir), settings.control.reversion_s
+    brakes = FileBrakes(settings.home.data_dir)
     if resume:
         brakes.resume()
         typer.echo("Control may begin again; it begins with a release, on fresh readings.")
         return
     brakes.stop("its owner")
+    timer_s = _timer_s(settings)
     match asyncio.run(_released(settings)):
         case None:
             typer.echo("Stopped, and nothing commands the battery: no guard runs.")
@@ -38,6 +40,19 @@ def stop(
             typer.echo(f"The inverter's own timer does within {timer_s} s; or switch it off there.", err=True)
             raise typer.Exit(1)
     typer.echo("`commonwatt stop --resume` lets control begin again.")
+
+
+def _timer_s(settings: HomeConfig) -> int:
+    """Return when a last command ends by itself; of a device that cannot be known, what the settings say."""
+    from agent.devices.opening import LinkPool, open_devices
+    from agent.guard_setup import commanded, longest_s
+    from coordinator.clock import WallClock
+
+    try:
+        device = commanded(settings, open_devices(settings.devices, LinkPool(WallClock()), WallClock()))
+    except CommonwattError:
+        device = None
+    return settings.control.reversion_s if device is None else longest_s(settings, device)
 
 
 async def _released(settings: HomeConfig) -> bool | None:

@@ -36,6 +36,7 @@ class Guard:
         permit: Asked at the start and after each new connection.
         brakes: What must outlive this process.
         grid: Watches the grid connection.
+        longest_s: After how many seconds at most the device's own timer ends a command; None takes what it is set to.
         pv_max_w: The most that the sun behind the same inverter can give.
         alive: Called each time the guard has looked; a watchdog that hears nothing ends this process.
     """
@@ -51,6 +52,7 @@ class Guard:
         permit: Permit,
         brakes: Brakes,
         grid: GridWatch | None = None,
+        longest_s: int | None = None,
         pv_max_w: float = math.inf,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
@@ -59,6 +61,7 @@ class Guard:
         self._settings = settings
         self._on_notice = on_notice
         self._reversion_s = min(settings.reversion_s, battery.reversion_max_s)
+        self._longest_s = longest_s or self._reversion_s
         traits = Traits(
             reversion_s=self._reversion_s,
             refresh_s=min(battery.refresh_s, self._reversion_s / 3),
@@ -277,7 +280,7 @@ class Guard:
         self._mind.lost()
         self._prepared = None
         if self._trouble is None:
-            end = f"its own timer releases it within {self._reversion_s} s"
+            end = f"its own timer releases it within {self._longest_s} s"
             end = end if self._battery.reverts else "nothing ends its last command: look at the device itself"
             self._on_notice("warning", f"{self._battery.name}: {why}; {end}")
         self._trouble = why

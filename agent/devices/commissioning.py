@@ -181,9 +181,7 @@ def read_record(path: Path, public_key: bytes, profile_id: str, device_id: str) 
     Raises:
         CommissioningError: Names cause and cure.
     """
-    record = _parse(path, _signed_line(path, public_key))
-    if record.home != home_id(public_key) or record.public_key != encode_base64(public_key):
-        raise CommissioningError(f"{path} is a record of home {record.home}, not of this one: {_AGAIN}")
+    record = read_signed(path, public_key)
     if record.profile != profile_id:
         raise CommissioningError(_other_profile(path, record.profile, profile_id))
     if record.device != device_id:
@@ -191,6 +189,18 @@ def read_record(path: Path, public_key: bytes, profile_id: str, device_id: str) 
             f"{path} was made for another device ({record.device}) than the one that answers now ({device_id}): "
             f"correct its url, or {_AGAIN}"
         )
+    return record
+
+
+def read_signed(path: Path, public_key: bytes) -> CommissioningRecord:
+    """Return the record if it was signed by this home, for whatever device and profile.
+
+    Raises:
+        CommissioningError: Names cause and cure.
+    """
+    record = _parse(path, _signed_line(path, public_key))
+    if record.home != home_id(public_key) or record.public_key != encode_base64(public_key):
+        raise CommissioningError(f"{path} is a record of home {record.home}, not of this one: {_AGAIN}")
     return record
 
 

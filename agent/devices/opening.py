@@ -1,5 +1,7 @@
 """From the owner's settings to devices that share their links."""
 
+from collections.abc import Mapping
+
 from agent.devices.address import Line, parse_address
 from agent.devices.device import Device
 from agent.devices.link import LinkLimits, ModbusLink
@@ -42,6 +44,15 @@ class LinkPool:
         """Close all links."""
         for link in self._links.values():
             await link.close()
+
+
+def open_devices(settings: Mapping[str, DeviceSettings], links: LinkPool, clock: Clock) -> list[Device]:
+    """Return all devices of a home; nothing is connected yet.
+
+    Raises:
+        ConfigError: A profile cannot be used.
+    """
+    return [open_device(name, each, links, clock) for name, each in settings.items()]
 
 
 def open_device(name: str, settings: DeviceSettings, links: LinkPool, clock: Clock) -> Device:

@@ -6,14 +6,21 @@ import socket
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running_home import NOON, Files, broker, commission, devices, first_home, free_ports
 
 from agent.checks import Finding, check_home
+from agent.config import load_config
+from agent.devices.commissioning import read_signed, record_path, write_record
 from agent.devices.profile import profiles_folder
 from agent.first_files import write_first_files
+from agent.guard_link import is_served
+from agent.guard_process import GuardProcess
+from agent.guard_server import socket_path
 from agent.guard_state import FileBrakes
+from agent.simulator.server import ModbusServer
 from agent.storage.home_store import HomeStore
 from coordinator.broker import BrokerUser, EmbeddedBroker
 from coordinator.charter import Charter, Member, Rules
@@ -256,6 +263,66 @@ def test_control_without_anything_to_control_is_found(files: Files) -> None:
     assert wrong(files, "control").startswith("control is enabled without a battery")
     files.config.write_text(text.replace('"sunspec_hybrid"', '"sunspec_pv"'))
     assert wrong(files, "control").startswith("[battery] is there, but no device reads one")
+
+
+def test_the_bound_is_what_the_device_was_seen_to_take_when_that_is_longer_than_its_timer(files: Files) -> None:
+    files.edit(("enabled = false", "enabled = true"), ("#reversion_s = 60", "reversion_s = 30"))
+    commission(files)
+    assert "within 30 s, after 42 Wh at most" in check(files)["control"].text
+    config = load_config(files.config)
+    path, identity = record_path(config.home.data_dir, "inverter"), Identity.load(config.community.key_file)
+    record = read_signed(path, identity.public_key)
+    write_record(path, record.model_copy(update={"reversion_s": 80}), identity)
+    assert "within 80 s, after 111 Wh at most" in check(files)["control"].text
+
+
+def test_a_fuse_that_nobody_can_watch_is_found(files: Files) -> None:
+    files.edit(("#fuse_a = 25.0", "fuse_a = 25.0"))
+    assert "fuse" not in check(files), "the meter of the first home shows its phases"
+    files.edit(('profile = "eastron_sdm630"', 'profile = "eastron_sdm72d"'))
+    assert "home.fuse_a needs a meter that shows its phases" in check(files)["fuse"].text
+
+
+def test_where_a_guard_runs_it_is_asked_and_its_devices_see_no_second_connection(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.edit(("enabled = false", "enabled = true"))
+    files.without_own_broker()
+    commission(files)
+    connections = []
+    accept = ModbusServer._accept
+
+    async def counted(server: ModbusServer, *streams: Any) -> None:
+        connections.append(server.port)
+        await accept(server, *streams)
+
+    monkeypatch.setattr(ModbusServer, "_accept", counted)
+    config = load_config(files.config)
+
+    async def scenario() -> tuple[list[Finding], list[Finding]]:
+        plant = devices(files)
+        await plant.start()
+        guard = asyncio.create_task(GuardProcess(config).run())
+        async with broker(files):
+            while not await is_served(socket_path(config.home.data_dir)):
+                await asyncio.sleep(0.05)
+            well = await check_home(files.config)
+            await plant.stop()
+            await asyncio.sleep(1.0)
+            away = await check_home(files.config)
+        guard.cancel()
+        await asyncio.gather(guard, return_exceptions=True)
+        return well, away
+
+    well, away = asyncio.run(scenario())
+    assert sorted(connections) == sorted([files.inverter_port, files.meter_port]), "the guard's own"
+    assert [finding for finding in well if not finding.ok] == []
+    said = {finding.subject: finding.text for finding in well}
+    assert said["guard"].startswith("it runs, and was asked in place of the devices it reads; it says: ")
+    assert "battery 50 % of 10.0 kWh" in said["inverter"]
+    assert said["home"].startswith("using ")
+    wrong_now = {finding.subject: finding.text for finding in away if not finding.ok}
+    assert wrong_now["inverter"].startswith("the guard cannot read it: ")
 
 
 def test_check_ends_soon_when_nobody_ever_answers(files: Files) -> None:
