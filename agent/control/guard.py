@@ -9,18 +9,17 @@ from typing import assert_never
 from agent.control.effect import Tolerance
 from agent.control.envelope import Envelope, Gate
 from agent.control.grid import Connection, GridWatch
+from agent.control.orders import Command, Keep, Lease, LetGo, Traits
+from agent.control.permission import Permission
 from agent.control.ports import BatteryPort, Brakes, GuardStatus, NoticeSink, Permit
 from agent.control.priorities import Party
 from agent.control.settings import ControlSettings
-from agent.control.supervisor import Command, Keep, Lease, LetGo, Supervisor, Traits
+from agent.control.supervisor import Supervisor
 from agent.control.telling import SetpointNews
 from coordinator.clock import Clock
 from coordinator.errors import CommonwattError
 
 log = logging.getLogger(__name__)
-
-PERMIT_RETRY_S = 5.0
-"""How often a device that may not be written to is asked again."""
 
 
 class Guard:
@@ -69,14 +68,10 @@ class Guard:
             tolerance=Tolerance(after_s=battery.effect_after_s, abs_w=battery.effect_abs_w, rel=battery.effect_rel),
             pv_max_w=pv_max_w,
         )
-        self._permit = permit
+        self._permission = Permission(battery, permit, enabled=settings.enabled)
         self._brakes = brakes
         self._alive = alive
         self._mind = Supervisor(settings, envelope, traits, grid)
-        self._mind.latched = brakes.given_up()
-        self._forbidden = "the battery has not answered yet" if settings.enabled else "control is switched off"
-        self._permitted: int | None = None
-        self._ask_at_s = -math.inf
         self._news = SetpointNews()
         self._prepared: int | None = None
         self._wake = asyncio.Event()
@@ -87,8 +82,8 @@ class Guard:
     @property
     def status(self) -> GuardStatus:
         """What the battery does for us now, and why."""
-        if self._permitted is None:
-            return GuardStatus(control="observe", target_w=None, reason=self._forbidden)
+        if not self._permission.given:
+            return GuardStatus(control="observe", target_w=None, reason=self._permission.why_not)
         following = self._mind.target_w is not None
         return GuardStatus(
             control="following" if following else "released",
@@ -104,7 +99,7 @@ class Guard:
     @property
     def stopped(self) -> bool:
         """Whether a person stopped control and the battery is known to be on its own."""
-        return self._brakes.stopped() is not None and (self._permitted is None or self._mind.released)
+        return self._brakes.stopped() is not None and (not self._permission.given or self._mind.released)
 
     def lease(self, target_w: float, reason: str, *, until_s: float = math.inf, party: Party = Party.PRICE) -> None:
         """Ask for a battery power, + discharges, until the lease ends: at `until_s`, or after the settings' `lease_s`.
@@ -175,35 +170,18 @@ class Guard:
 
     async def _may_write(self) -> bool:
         """Return whether the device behind the present connection may be written to."""
-        if not self._settings.enabled:
-            return False
-        generation = self._battery.generation
-        if generation and generation == self._permitted:
-            return True
-        now_s = self._clock.monotonic()
-        if self._permitted is None and now_s < self._ask_at_s:
-            return False
-        self._ask_at_s = now_s + PERMIT_RETRY_S
+        given, why_not = self._permission.given, self._permission.why_not
         try:
-            forbidden = await self._permit()
+            if await self._permission.look(self._clock.monotonic()):
+                return True
         except CommonwattError as error:
-            if self._permitted is None:
-                self._ask_at_s = -math.inf  # it only has to answer
-            else:
-                self._in_doubt(f"the battery cannot be commanded: {error}")
+            self._in_doubt(f"the battery cannot be commanded: {error}")
             return False
-        if forbidden is not None:
-            self._forbid(forbidden)
-            return False
-        self._permitted = self._battery.generation
-        return True
-
-    def _forbid(self, why: str) -> None:
-        """Write nothing more: whatever was written went to another device."""
-        if why != self._forbidden:
-            self._on_notice("warning", f"{self._battery.name}: nothing is written to it: {why}")
-        self._forbidden, self._permitted = why, None
-        self._mind.reset()
+        if self._permission.why_not != why_not:
+            self._on_notice("warning", f"{self._battery.name}: nothing is written to it: {self._permission.why_not}")
+        if given:
+            self._mind.reset()  # whatever was written went to another device
+        return False
 
     def _heed_brakes(self) -> None:
         """Take over what a person said meanwhile."""
@@ -211,7 +189,9 @@ class Guard:
         if stopped is not None and self._mind.stopped is None:
             self._on_notice("warning", f"{self._battery.name}: {stopped}")
         self._mind.stopped = stopped
-        if self._mind.latched is not None and given_up is None:
+        if given_up is not None:
+            self._mind.latch(given_up)
+        elif self._mind.latched is not None:
             self._on_notice("info", f"{self._battery.name}: control may begin again")
             self._mind.reset()
 
@@ -254,7 +234,7 @@ class Guard:
         self._clear_doubt()
 
     async def _let_go(self, reason: str) -> None:
-        if self._permitted is None:
+        if not self._permission.given:
             return
         async with self._busy:
             try:

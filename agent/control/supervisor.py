@@ -1,12 +1,12 @@
 """When the guard writes what, and when it lets go. Pure: it takes `now_s`, and the guard carries out its actions."""
 
 import math
-from dataclasses import dataclass
 
-from agent.control.effect import EffectCheck, Tolerance
+from agent.control.effect import EffectCheck
 from agent.control.envelope import Envelope, Gate
 from agent.control.external import ExternalLimit
 from agent.control.grid import OUTAGE_S, GridWatch
+from agent.control.orders import Action, Command, Keep, Lease, LetGo, Traits
 from agent.control.ports import Sample
 from agent.control.priorities import WORDS, Band, Party, decide
 from agent.control.settings import ControlSettings
@@ -15,60 +15,6 @@ HOLD_SHARE = 1 / 3
 """From this share of the age at which a reading is stale, the battery's power only shrinks (safety case, S8)."""
 LEAST_STEP_S = 1.0
 """The ramp's first step is as large as one of so many seconds, where setpoints may follow each other faster."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A wish of the agent's, which ends by itself; `party` is who has it, a contract or the price."""
-
-    target_w: float
-    reason: str
-    until_s: float
-    party: Party = Party.PRICE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
-    """What the guard must know of the device: timers and how its effect shows.
-
-    Attributes:
-        pv_max_w: More sun than this is a misread: a setpoint that includes it would move the battery by as much.
-    """
-
-    reversion_s: int
-    refresh_s: float
-    includes_pv: bool
-    tolerance: Tolerance
-    pv_max_w: float = math.inf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """Write a setpoint now: `battery_w` + discharges, `pv_w` flows behind the same inverter.
-
-    Attributes:
-        until_s: When wish and reading it follows from have grown old: what was not written by then must not be.
-    """
-
-    battery_w: float
-    pv_w: float
-    reason: str
-    until_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LetGo:
-    """Hand the battery back to the device now."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """Write nothing now."""
-
-
-Action = Command | LetGo | Keep
 
 
 class Supervisor:

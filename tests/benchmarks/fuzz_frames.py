@@ -27,8 +27,9 @@ from rich.progress import Progress
 
 from agent.control.effect import Tolerance
 from agent.control.envelope import Envelope
+from agent.control.orders import Command, Lease, Traits
 from agent.control.settings import ControlSettings
-from agent.control.supervisor import Command, Lease, Supervisor, Traits
+from agent.control.supervisor import Supervisor
 from agent.devices.address import Kind, Line
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError, DeviceRefusedError

@@ -13,9 +13,10 @@ from agent.control.clock_watch import ClockWatch
 from agent.control.envelope import CLOSED, Gate
 from agent.control.external import ExternalLimit
 from agent.control.grid import Connection, GridWatch
+from agent.control.orders import Command, Keep, Lease, LetGo
 from agent.control.priorities import Party
 from agent.control.settings import ControlSettings, ExternalSettings
-from agent.control.supervisor import Command, Keep, Lease, LetGo, Supervisor
+from agent.control.supervisor import Supervisor
 
 QUICK = ControlSettings(enabled=True, ramp_pct_per_s=1000, min_write_s=1)
 anything = st.none() | st.floats(-1e6, 1e6) | st.sampled_from([float("nan"), float("inf"), -32768.0, 65535.0])

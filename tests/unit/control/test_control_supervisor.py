@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent.control.effect import EffectCheck, Tolerance
 from agent.control.envelope import Envelope
+from agent.control.orders import Command, Keep, Lease, LetGo, Traits
 from agent.control.settings import ControlSettings
-from agent.control.supervisor import Command, Keep, Lease, LetGo, Supervisor, Traits
+from agent.control.supervisor import Supervisor
 
 TOLERANCE = Tolerance(after_s=10, abs_w=200, rel=0.3)
 ENVELOPE = Envelope(charge_w=3000, discharge_w=2000, reserve_pct=20, max_pct=95)

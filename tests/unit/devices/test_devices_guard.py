@@ -279,6 +279,29 @@ def test_s2_wish_that_is_no_number_releases(target_w: float) -> None:
     run(check)
 
 
+def test_s12_what_was_given_up_stays_so_when_another_device_answered_meanwhile() -> None:
+    answers = ["", "it is another device", ""]
+
+    async def permit() -> str | None:
+        return (answers.pop(0) if len(answers) > 1 else answers[0]) or None
+
+    async def check(bench: Bench) -> None:
+        await bench.follow(500)
+        bench.brakes.give_up("the battery shows 0 W where 500 W was commanded")
+        for _ in range(2):  # who answers now is looked at: first the other one, then the right one again
+            await bench.device.link.close()
+            await bench.after(6)
+        await bench.after(6)
+        assert bench.guard.status.control == "released", "not observed only: it may be written to again"
+        bench.fake.log.clear()
+        bench.guard.lease(500, "as planned")
+        await bench.after(1)
+        assert bench.written == []
+        assert "control was given up: the battery shows 0 W" in bench.guard.status.reason
+
+    run(check, permit=permit)
+
+
 def test_s12_battery_that_goes_the_wrong_way_is_released_for_good() -> None:
     async def check(bench: Bench) -> None:
         bench.fake.on_write = lambda address: bench.hybrid.set_powers(ac_w=1000, battery_w=-1000)

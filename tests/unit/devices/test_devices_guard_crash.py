@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from fake_modbus import Hybrid
+from guard_parts import permitted
 from test_devices_guard import RELEASE, Bench, run
 
 from agent.control.envelope import Envelope
@@ -95,7 +96,7 @@ def test_s14_a_guard_that_dies_after_any_of_its_writes_leaves_a_command_that_end
             bench.clock,
             bench.guard._settings,
             lambda level, text: None,
-            permit=bench.guard._permit,
+            permit=permitted,
             brakes=bench.brakes,
         )
         for _ in range(30):
