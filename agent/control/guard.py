@@ -208,6 +208,9 @@ class Guard:
             if self._stopping:
                 return
             try:
+                if self._mind.target_w is not None and (changed := await self._battery.overwritten()) is not None:
+                    self._overwritten(changed)
+                    return
                 if self._prepared != self._battery.generation:
                     refused = await self._battery.prepare(self._reversion_s)
                     if refused is not None:
@@ -232,6 +235,12 @@ class Guard:
         log.log(level, "%s: %.0f W, %s", self._battery.name, command.battery_w, command.reason)
         self._mind.commanded(now_s, command)
         self._clear_doubt()
+
+    def _overwritten(self, changed: str) -> None:
+        if (why := self._mind.overwritten(self._clock.monotonic(), changed)) is not None:
+            self._give_up(why)
+        else:
+            self._on_notice("warning", f"{self._battery.name}: {changed}; the next time control is given up")
 
     async def _let_go(self, reason: str) -> None:
         if not self._permission.given:

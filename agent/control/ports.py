@@ -43,7 +43,7 @@ class Sample(Protocol):
 class BatteryPort(Protocol):
     """A battery that can be commanded. A text returned says what the device did instead; None is success.
 
-    The three commands raise `CommonwattError` when the link fails: then nothing is known, and the device's own timer
+    The commands raise `CommonwattError` when the link fails: then nothing is known, and the device's own timer
     releases the battery.
     """
 
@@ -83,6 +83,10 @@ class BatteryPort(Protocol):
     def effect_rel(self) -> float: ...
     async def prepare(self, reversion_s: int) -> str | None: ...
     async def command(self, battery_w: float, pv_w: float, reversion_s: int, not_after_s: float) -> str | None: ...
+    async def overwritten(self) -> str | None:
+        """Return what of our last command somebody else has changed since."""
+        ...
+
     async def release(self) -> str | None: ...
     def close(self) -> None:
         """Keep what must outlive this process."""

@@ -13,6 +13,8 @@ from agent.control.settings import ControlSettings
 
 HOLD_SHARE = 1 / 3
 """From this share of the age at which a reading is stale, the battery's power only shrinks (safety case, S8)."""
+OVERWRITTEN_S = 600.0
+"""Who writes to our device a second time within this is no accident, and we start no war."""
 LEAST_STEP_S = 1.0
 """The ramp's first step is as large as one of so many seconds, where setpoints may follow each other faster."""
 
@@ -54,6 +56,7 @@ class Supervisor:
         self._sample: Sample | None = None
         self._effect = EffectCheck(traits.tolerance)
         self._misses = self._refusals = 0
+        self._overwritten_s = -math.inf
 
     def grant(self, lease: Lease) -> None:
         """Follow this wish until it ends."""
@@ -92,6 +95,12 @@ class Supervisor:
         self.lost()
         self._refusals += 1
         return self._give_up(why) if self._refusals >= self._settings.misses else None
+
+    def overwritten(self, now_s: float, what: str) -> str | None:
+        """Note that somebody else wrote to the device; return what when it was not the first time lately, once."""
+        self.lost()
+        again, self._overwritten_s = now_s - self._overwritten_s < OVERWRITTEN_S, now_s
+        return self._give_up(what) if again else None
 
     def next(self, now_s: float) -> Action:
         """Return what to do now."""

@@ -13,6 +13,8 @@ from coordinator.errors import ConfigError
 
 _READ_BACK_TOLERANCE_W = 1.0
 """A setpoint may come back rounded by the device's scale factor; a kept old value differs by more."""
+_READ_BACK_TOLERANCE = 0.5
+"""Of everything else: switches, modes and seconds come back as they were written."""
 
 
 class Battery:
@@ -35,6 +37,7 @@ class Battery:
         self._budget = budget or WriteBudget(device.profile)
         self._without_timer = without_timer
         self._timer: str | None = self._spec.timer
+        self._left: tuple[int, dict[str, float]] = (0, {})
         self.spent: str | None = None
 
     @property
@@ -123,9 +126,33 @@ class Battery:
             await self._require()
             values = _variables(wanted_w, pv_w, reversion_s)
             written = await self._write(self._spec.cycle, values, direction, generation, not_after_s)
-            await self._confirm({name: written[name] for name in self._spec.confirm.read_back if name in written})
+            left = {name: written[name] for name in self._spec.confirm.read_back if name in written}
+            await self._confirm(left)
+            self._left = generation, left
         except (WriteIgnoredError, DeviceRefusedError) as error:
             return str(error)
+        return None
+
+    async def overwritten(self) -> str | None:
+        """Return which register no longer shows what the last command left there, in words; None when all do.
+
+        A timer may count down, so only a longer one counts.
+
+        Raises:
+            DeviceError: The link failed; nothing is known.
+        """
+        generation, left = self._left
+        if generation != self.generation:
+            return None
+        shown = await self._device.read_points(left)
+        for name, value in left.items():
+            back = shown[name]
+            counts_down = name == self._timer and back is not None and back < value
+            if not counts_down and self._differs(name, back, value):
+                return (
+                    f"{self._device.where} shows {name} {back} where our last command left {value:g}: somebody else "
+                    "writes to it, or it ended the command by itself"
+                )
         return None
 
     async def release(self) -> str | None:
@@ -211,8 +238,12 @@ class Battery:
         shown = await self._device.read_points(written)
         for name, value in written.items():
             back = shown[name]
-            if back is None or abs(back - value) > _READ_BACK_TOLERANCE_W:
+            if self._differs(name, back, value):
                 raise WriteIgnoredError(f"{self._device.where} shows {name} {back} after {value:g} was written")
+
+    def _differs(self, name: str, shown: float | None, written: float) -> bool:
+        in_watts = self._device.profile.points[name].unit == "W"
+        return shown is None or abs(shown - written) > (_READ_BACK_TOLERANCE_W if in_watts else _READ_BACK_TOLERANCE)
 
 
 def _variables(battery_w: float, pv_w: float, reversion_s: int) -> dict[str, float]:

@@ -50,6 +50,9 @@ class Obedient:
         self.power_w = battery_w
         return None
 
+    async def overwritten(self) -> str | None:
+        return None
+
     async def release(self) -> str | None:
         self.power_w = 0.0
         return None

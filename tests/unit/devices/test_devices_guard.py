@@ -279,6 +279,48 @@ def test_s2_wish_that_is_no_number_releases(target_w: float) -> None:
     run(check)
 
 
+@pytest.mark.parametrize(
+    ("register", "word", "says"),
+    [
+        (Hybrid.SET_W + 1, 4500, "shows set_w 4500"),
+        (Hybrid.ENABLE, 0, "shows set_enable 0"),
+        (Hybrid.REVERT_S + 1, 3600, "shows revert_s 3600"),
+    ],
+)
+def test_s12_somebody_else_who_writes_to_the_device_is_told_and_at_the_second_time_control_ends(
+    register: int, word: int, says: str
+) -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(800)
+        for time in (1, 2):
+            for second in range(25):  # commanded anew, and then until the refresh looks
+                if second == 2:
+                    bench.hybrid[register] = word
+                bench.guard.lease(800, "as planned")
+                await bench.after(1)
+            assert len(bench.notices) == time
+            assert says in bench.notices[-1][1]
+            assert "somebody else writes to it" in bench.notices[-1][1]
+        assert [level for level, _ in bench.notices] == ["warning", "error"]
+        assert bench.written[-1] == RELEASE
+        assert "somebody else" in str(bench.brakes.given_up())
+
+    run(check)
+
+
+def test_s12_a_timer_that_counts_down_is_no_foreign_writer() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(800)
+        for second in range(60):
+            bench.hybrid[Hybrid.REVERT_S + 1] = 60 - second % 20
+            bench.guard.lease(800, "as planned")
+            await bench.after(1)
+        assert bench.notices == []
+        assert bench.guard.status.control == "following"
+
+    run(check)
+
+
 def test_s12_what_was_given_up_stays_so_when_another_device_answered_meanwhile() -> None:
     answers = ["", "it is another device", ""]
 
