@@ -156,6 +156,8 @@ class TradingHome:
         """Replaced by whoever trains a copy of it."""
         self.weather: Weather | None = None
         """As forecast for the home's place, where the owner asked for it."""
+        self.grid_gone = False
+        """Whether there is no grid now: then nothing can be promised to anybody."""
         self._rows = {key: (key, load, pv) for key, load, pv in rows}
         self._since = since
         self._until = until
@@ -245,7 +247,9 @@ class TradingHome:
     # coordinator.trader.Household
 
     def prepare(self, slot: Slot, now: datetime) -> Preparation | None:
-        """Forecast and plan the horizon that starts at `slot`."""
+        """Forecast and plan the horizon that starts at `slot`; None to sit it out, because there is no grid."""
+        if self.grid_gone:
+            return None
         planner = self._make_planner(slot, now)
         return Preparation(bidder=planner, opening_micro=planner.opening_prices())
 

@@ -3,10 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.cron import CronTrigger
 
 from agent.charter_now import current_charter, until_changed
 from agent.config import HomeConfig
@@ -17,11 +13,11 @@ from agent.devices.opening import LinkPool, open_devices
 from agent.devices.poller import Polled, Poller
 from agent.devices.reading import HomeReading
 from agent.display import Display, Level
-from agent.forecast.training import TrainingError, train
 from agent.forecast.weather import WeatherSource
 from agent.guard_link import GuardLink
 from agent.guard_setup import connection, open_guard
-from agent.household import HISTORY_DAYS, Change, TradingHome
+from agent.household import Change, TradingHome
+from agent.learning import NightlyLearning
 from agent.live_words import home_words
 from agent.memory import HomeMemory, weather_source
 from agent.peer_links import broker_users, link_settings, sealer
@@ -38,9 +34,6 @@ from coordinator.node import Node, NodeOptions
 from coordinator.slots import Slot
 from coordinator.transport import Transport
 
-LEARN_HOUR = 0
-LEARN_SPREAD_MIN = 50
-"""Daily learning in the first hour of the local day, at a minute of the home's own: neighbours take turns."""
 WEATHER_S = 3 * 3600.0
 """Wall seconds between two questions for the weather; its forecasts are renewed about as often."""
 PEERS_S = 2.0
@@ -146,7 +139,7 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._poller.run(), name="poll")
                 tasks.create_task(self._node.run(), name="trade")
-                tasks.create_task(self._learn_daily(), name="learn")
+                tasks.create_task(self._make_learning().run(), name="learn")
                 tasks.create_task(self._show_peers(), name="peers")
                 tasks.create_task(
                     until_changed(self.charter, self.config, self.identity, self.clock), name="changes of the charter"
@@ -182,40 +175,19 @@ class Agent:
             options=NodeOptions(heartbeat_s=self.config.mqtt.heartbeat_s),
         )
 
+    def _make_learning(self) -> NightlyLearning:
+        return NightlyLearning(
+            self.home,
+            self._memory,
+            self.config,
+            self.clock,
+            self.notice,
+            running_slot=self._slot,
+            turn=sum(self.identity.public_key),
+        )
+
     def _slot(self) -> Slot:
         return Slot.at(self.clock.now(), self.charter.rules.slot_s)
-
-    async def _learn_daily(self) -> None:
-        """Fit the forecasts now and every night; APScheduler knows local nights, a simulated clock has its own."""
-        await self._learn()
-        minute = 5 + sum(self.identity.public_key) % LEARN_SPREAD_MIN
-        if self.config.clock is None:
-            scheduler = AsyncIOScheduler(timezone=self.config.home.zone)
-            scheduler.add_job(self._learn, CronTrigger(hour=LEARN_HOUR, minute=minute, timezone=self.config.home.zone))
-            scheduler.start()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                scheduler.shutdown(wait=False)
-        while True:
-            local = self.clock.now().astimezone(self.config.home.zone)
-            night = local.replace(hour=LEARN_HOUR, minute=minute, second=0, microsecond=0)
-            await self.clock.sleep_until(night if night > local else night + timedelta(days=1))
-            await self._learn()
-
-    async def _learn(self) -> None:
-        """Train a copy of the forecaster beside the loop; it takes over when it is ready."""
-        slot, home = self._slot(), self.home
-        try:
-            trained = await asyncio.to_thread(train, home.forecaster, home.history(slot, HISTORY_DAYS), home.weather)
-        except TrainingError as error:
-            self.notice("warning", str(error))
-        else:
-            home.forecaster = trained.forecaster
-            if trained.cpu_s:
-                took = f"{trained.cpu_s:.1f} s of CPU, {trained.peak_mb:.0f} MB"
-                self.notice("info", f"forecasts learned anew ({took})")
-        self._memory.prune(self._slot())
 
     async def _watch_weather(self, source: WeatherSource) -> None:
         while True:
@@ -233,8 +205,10 @@ class Agent:
         for energy in self._meter.add(reading):
             self._slot_done(energy)
             self._memory.save_reading(reading)
+        seen = connection(reading, self._devices)
+        self.home.grid_gone = seen.gone
         if self._guard_here is not None:
-            self._guard_here.see(connection(reading, self._devices))
+            self._guard_here.see(seen)
         self._steer(reading)
         slot = Slot.at(reading.at, self.charter.rules.slot_s)
         status = self._steering.status if self._steering else NO_BATTERY
@@ -306,4 +280,5 @@ class Agent:
         """Return what is wrong right now."""
         devices = list(self._poller.troubles) if self._poller else []
         away = [link for link in self._transport.links if link.kind in ("away", "refused")]
-        return devices + [f"{link.name}: {link.reason}" for link in away]
+        island = ["there is no grid: no trades until it is back"] if self.home.grid_gone else []
+        return devices + island + [f"{link.name}: {link.reason}" for link in away]

@@ -73,6 +73,8 @@ class GridWatch:
 
     def trouble(self, now_s: float) -> str | None:
         """Return why the battery must be left alone, or None."""
+        if not self._watched(now_s):
+            return "the load at the grid connection is unknown, so its fuse cannot be kept"
         if self._gone is None:
             return None
         at_s, why = self._gone
@@ -83,26 +85,25 @@ class GridWatch:
         return None
 
     def band(self, now_s: float) -> Band:
-        """Return the battery powers that the connection bears. Rest is always one of them: the rest is the fuse's."""
-        seen = self._seen
-        if seen is None or now_s - seen.monotonic_s > self.fresh_s:
-            return Band()
-        whole, phases = self._whole(seen), self._phases(seen)
-        return Band(min(0.0, max(whole.low_w, phases.low_w)), max(0.0, min(whole.high_w, phases.high_w)))
+        """Return the battery powers that the connection bears. Rest is always one of them: the rest is the fuse's.
 
-    def _whole(self, seen: Connection) -> Band:
-        if seen.net_load_w is None:
-            return Band()
-        return Band(seen.net_load_w - self.limit_w, seen.net_load_w + self.limit_w)
-
-    def _phases(self, seen: Connection) -> Band:
-        """Return what the phases bear if all that the battery changes is changed in the worst of them.
-
-        That is so for a battery at one phase. One at three changes each by a third, so the next look allows more.
+        Each phase bears them if all that the battery changes is changed in the worst of them. That is so for a battery
+        at one phase; one at three changes each by a third, so the next look allows more.
         """
-        if seen.battery_w is None or not seen.phases_w:
+        seen = self._seen
+        if seen is None or seen.net_load_w is None or now_s - seen.monotonic_s > self.fresh_s:
             return Band()
-        return Band(
-            seen.battery_w + max(seen.phases_w) - self.phase_limit_w,
-            seen.battery_w + min(seen.phases_w) + self.phase_limit_w,
-        )
+        low_w, high_w = seen.net_load_w - self.limit_w, seen.net_load_w + self.limit_w
+        if seen.phases_w and seen.battery_w is not None:
+            low_w = max(low_w, seen.battery_w + max(seen.phases_w) - self.phase_limit_w)
+            high_w = min(high_w, seen.battery_w + min(seen.phases_w) + self.phase_limit_w)
+        return Band(min(0.0, low_w), max(0.0, high_w))
+
+    def _watched(self, now_s: float) -> bool:
+        """Return whether all that has a limit is known now."""
+        seen, limit_w = self._seen, min(self.limit_w, self.phase_limit_w)
+        if limit_w == math.inf:
+            return True
+        if seen is None or seen.net_load_w is None or now_s - seen.monotonic_s > self.fresh_s:
+            return False
+        return self.phase_limit_w == math.inf or bool(seen.phases_w)

@@ -314,6 +314,14 @@ def test_the_plan_shows_the_prices_that_contracts_will_have_not_the_negotiated_o
     assert target.plan.price_per_kwh == pytest.approx(prices, abs=1e-6)
 
 
+def test_s10_a_home_without_grid_promises_nothing_until_it_is_back() -> None:
+    mine = home()
+    mine.grid_gone = True
+    assert mine.prepare(SLOT, START) is None
+    mine.grid_gone = False
+    assert mine.prepare(SLOT, START) is not None
+
+
 def test_without_a_result_no_later_trade_counts() -> None:
     mine = home(battery=None)
     preparation = mine.prepare(SLOT, START)

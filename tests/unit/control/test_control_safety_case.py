@@ -87,6 +87,18 @@ def test_s2_no_reading_and_no_wish_leads_outside_any_limit(
         assert net_load_w - power_w >= -fuse_w - 1e-6
 
 
+def test_s2_a_fuse_that_cannot_be_watched_ends_control() -> None:
+    """The inverter still answers, the meter does not: what the house draws is unknown."""
+    made = mind(QUICK, GridWatch(limit_w=8000, fresh_s=15))
+    assert asked(made, 0, -1000) is None, "nothing was seen yet"
+    made.grid.see(Connection(monotonic_s=1, net_load_w=500))
+    assert asked(made, 1, -1000) == -1000
+    assert asked(made, 17, -1000) is None
+    assert "its fuse cannot be kept" in made.reason
+    made.grid.see(Connection(monotonic_s=18, net_load_w=None))
+    assert asked(made, 18, -1000) is None
+
+
 def test_s2_more_sun_than_there_are_panels_is_a_misread() -> None:
     made = Supervisor(QUICK, ENVELOPE, replace(TRAITS, pv_max_w=8000))
     made.let_go()
