@@ -138,6 +138,22 @@ def test_s1_without_commissioning_no_write_function_ever_leaves(settings: Contro
     run(check, settings, permit=permit)
 
 
+def test_s1_a_week_of_wishes_to_a_device_that_is_not_commissioned_writes_nothing() -> None:
+    async def check(bench: Bench) -> None:
+        running = asyncio.create_task(bench.guard.run())
+        for step in range(7 * 48):
+            bench.guard.lease(3000.0 * (-1) ** step, "as planned")
+            if step % 48 == 20:  # the network has its daily fault
+                await bench.device.link.close()
+            await bench.after(1800)
+        await bench.guard.stop()
+        await running
+        assert len(bench.fake.log) > 7 * 48
+        assert {request.fc for request in bench.fake.log} == {3}, "nothing but reading ever left"
+
+    run(check, permit=forbidden)
+
+
 def test_s6_timer_comes_before_the_first_setpoint_and_the_switch_comes_last() -> None:
     async def check(bench: Bench) -> None:
         await bench.after(0)
