@@ -61,6 +61,7 @@ class Poller:
         check_home([(device.name, device.profile.provides) for device in devices])
         self.latest: HomeReading | None = None
         self._devices = tuple(devices)
+        self._provides = {device.name: device.profile.provides for device in devices}
         self._clock = clock
         self._interval_s = interval_s
         self._stale_after_s = stale_after_s
@@ -100,7 +101,7 @@ class Poller:
                 self._running[device.name] = asyncio.create_task(self._poll(device), name=f"poll {device.name}")
         await asyncio.wait(self._running.values(), timeout=_WAIT_SHARE * self._interval_s)
         parts = [
-            DevicePart(name=device.name, provides=device.profile.provides, sample=device.latest)
+            DevicePart(name=device.name, provides=self._provides[device.name], sample=device.latest)
             for device in self._devices
         ]
         self.latest = combine(
