@@ -8,7 +8,6 @@ come late.
 import asyncio
 import logging
 import math
-from dataclasses import dataclass
 
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
@@ -28,7 +27,9 @@ from agent.devices.errors import (
     NoAnswerError,
     TooLateError,
 )
+from agent.devices.link_limits import LinkCounters, LinkLimits
 from agent.devices.mbap import find_fault
+from agent.devices.rests import Rests
 from agent.devices.rtu import Owed, find_answer, other_count, read_request
 from agent.devices.wire import Client, ask, connect, make_client, watch_peer
 from coordinator.clock import Clock
@@ -41,48 +42,6 @@ _LAST_BACKOFF_S = 10.0
 _SILENT_LIMIT: dict[Kind, int] = {"tcp": 2, "rtu+tcp": 4, "serial": 10}
 """Requests without any answer after which the connection counts as half-open and is closed. Lines lose more of them."""
 _MOST_REGISTERS = 123
-_FIRST_REST_S = 1.0
-_LAST_REST_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkLimits:
-    """What the far end bears; of several units behind one link, the slowest counts.
-
-    Attributes:
-        silences: Requests in a row without an answer after which the connection counts as half-open and is closed;
-            None takes what is usual on its wire.
-    """
-
-    timeout_s: float = 1.0
-    gap_s: float = 0.0
-    connect_wait_s: float = 0.0
-    retries: int = 0
-    max_connections: int | None = None
-    silences: int | None = None
-
-    def slower(self, other: "LinkLimits") -> "LinkLimits":
-        return LinkLimits(
-            timeout_s=max(self.timeout_s, other.timeout_s),
-            gap_s=max(self.gap_s, other.gap_s),
-            connect_wait_s=max(self.connect_wait_s, other.connect_wait_s),
-            retries=max(self.retries, other.retries),
-            max_connections=min(filter(None, (self.max_connections, other.max_connections)), default=None),
-            silences=max(filter(None, (self.silences, other.silences)), default=None),
-        )
-
-
-@dataclass(slots=True)
-class LinkCounters:
-    """What happened on a link since it was made."""
-
-    connects: int = 0
-    requests: int = 0
-    answers: int = 0
-    refusals: int = 0
-    silences: int = 0
-    bad_answers: int = 0
-    resyncs: int = 0
 
 
 class ModbusLink:
@@ -113,8 +72,7 @@ class ModbusLink:
         self._fault: str | None = None
         self._rtu = self.address.kind != "tcp"
         self._owed = Owed()
-        self._rests: dict[int, _Rest] = {}
-        self._units: set[int] = set()
+        self._rests = Rests()
 
     @property
     def connected(self) -> bool:
@@ -229,8 +187,8 @@ class ModbusLink:
         client = self._client
         if client is None or not client.connected or generation != self.generation:
             raise LinkDownError(self._why_down)
-        self._units.add(unit)
-        self._let_rest(unit)
+        if (why := self._rests.why_not(unit, self._clock.monotonic())) is not None:
+            raise NoAnswerError(why)
         if (pause_s := self._quiet_until_s - self._clock.monotonic()) > 0:
             await asyncio.sleep(pause_s)
         if self._clock.monotonic() > not_after_s:
@@ -245,7 +203,7 @@ class ModbusLink:
             self._quiet_until_s = self._clock.monotonic() + self.limits.gap_s
             sent, self._request = self._request, b""
         self._silent = self._failed_connects = 0
-        self._rests.pop(unit, None)
+        self._rests.answered(unit)
         self._retry_at_s = self._quiet_until_s
         self.counters.answers += 1
         if answer.isError():
@@ -283,16 +241,6 @@ class ModbusLink:
         self._failed_connects = min(self._failed_connects + 1, 10)
         self._retry_at_s = self._clock.monotonic() + delay_s
 
-    def _let_rest(self, unit: int) -> None:
-        """Refuse to ask a silent unit too often: each time costs the others behind this link a timeout.
-
-        Raises:
-            NoAnswerError: It was silent a moment ago.
-        """
-        rest = self._rests.get(unit)
-        if rest is not None and self._clock.monotonic() < rest.until_s:
-            raise NoAnswerError(rest.why)
-
     async def _no_answer(self, unit: int) -> DeviceError:
         if self._rtu and self._request:
             self._owed.add(self._request, self._clock.monotonic())
@@ -307,17 +255,11 @@ class ModbusLink:
         self._silent += 1
         self.counters.silences += 1
         why = f"device at {self.url} answered nothing for unit {unit}: is the unit id right?"
-        self._rest(unit, why)
+        self._rests.silent(unit, self._clock.monotonic(), why)
         if self._silent >= self.silent_limit:
             await self.close()
             self._why_down = why
         return NoAnswerError(why)
-
-    def _rest(self, unit: int, why: str) -> None:
-        rest = self._rests.get(unit, _Rest())
-        shared = len(self._units) > 1
-        rest_s = min(_FIRST_REST_S * 2.0 ** (rest.silences - 1), _LAST_REST_S) if shared and rest.silences else 0.0
-        self._rests[unit] = _Rest(silences=rest.silences + 1, until_s=self._clock.monotonic() + rest_s, why=why)
 
     def _bad(self, why: str) -> BadAnswerError:
         self.counters.bad_answers += 1
@@ -348,12 +290,3 @@ class ModbusLink:
         answer = find_answer(data, request)
         self._fault = "bytes that do not answer the request" if data and not answer else None
         return answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rest:
-    """How long a silent unit is left alone."""
-
-    silences: int = 0
-    until_s: float = 0.0
-    why: str = ""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from agent.devices.address import Line, parse_address
 from agent.devices.device import Device
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.profile import load_profile
 from agent.devices.schema import Profile, RtuSpec
 from agent.devices.settings import DeviceSettings

@@ -15,7 +15,8 @@ from agent.devices.commissioning import DeviceIdentity
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError, DeviceRefusedError, LinkDownError, NoAnswerError
 from agent.devices.layout import Frame
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.nameplate import read_nameplate
 from agent.devices.opening import link_limits
 from agent.devices.profile import available_profiles, load_profile

@@ -33,7 +33,8 @@ from agent.control.supervisor import Supervisor
 from agent.devices.address import Kind, Line
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError, DeviceRefusedError
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.profile import load_profile, read_profile
 from agent.devices.reading import DeviceSample
 from agent.devices.wire import make_client

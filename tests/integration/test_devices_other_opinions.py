@@ -12,7 +12,8 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from agent.devices.address import parse_address
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.opening import LinkPool, open_device
 from agent.devices.profile import read_profile
 from agent.devices.settings import DeviceSettings

@@ -17,7 +17,8 @@ from agent.devices.balance import DevicePart, combine
 from agent.devices.battery import Battery
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.profile import load_profile, read_profile
 from agent.devices.reading import HomeReading
 from agent.simulator.exhibit import NO_FAULT, Exhibit, ExhibitSettings, Wire

@@ -22,7 +22,8 @@ from agent.devices.errors import (
     NoAnswerError,
     WrongDeviceError,
 )
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.opening import link_limits
 from agent.devices.profile import available_profiles, load_profile
 from agent.simulator.exhibit import Wire

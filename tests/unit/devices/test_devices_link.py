@@ -6,7 +6,8 @@ import pytest
 from fake_modbus import FakeModbus, serve
 
 from agent.devices.errors import BadAnswerError, DeviceError, DeviceRefusedError, LinkDownError, NoAnswerError
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.mbap import find_fault
 from agent.devices.opening import LinkPool
 from coordinator.clock import WallClock

@@ -15,7 +15,8 @@ import yaml
 from agent.devices.choices import all_choices, resolve
 from agent.devices.device import Device
 from agent.devices.layout import derive
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.profile import available_profiles, load_profile, profiles_folder
 from agent.devices.reading import DeviceSample
 from agent.simulator.profile_device import ProfileDevice

@@ -13,7 +13,8 @@ from agent.devices.battery import Battery
 from agent.devices.budget import DayCounts, WriteBudget
 from agent.devices.device import Device
 from agent.devices.health import DeviceHealth, Said
-from agent.devices.link import LinkLimits, ModbusLink
+from agent.devices.link import ModbusLink
+from agent.devices.link_limits import LinkLimits
 from agent.devices.opening import LinkPool, open_device
 from agent.devices.profile import load_profile, profiles_folder
 from agent.devices.reader import SLOW_S
