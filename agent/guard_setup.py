@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from agent.config import HomeConfig
 from agent.control.envelope import Envelope
@@ -29,6 +29,7 @@ from coordinator.identity import Identity
 PHASE_V = 230.0
 """Fuses are named by their current."""
 _PHASES = ("l1", "l2", "l3")
+_VOLTAGES = ("voltage_v", *(f"voltage_{phase}_v" for phase in _PHASES))
 PV_SURPLUS, PV_NOISE_W = 1.3, 200.0
 """Panels give at most this many times their rating, at the edge of a cloud; and an inverter's zero is not exact."""
 
@@ -154,21 +155,22 @@ def _within(envelope: Envelope, agreed: AgreedEnvelope) -> bool:
 def connection(reading: HomeReading, devices: Iterable[Polled]) -> Connection:
     """Return what the home's devices say about the grid connection."""
     known = reading.quality == "valid" and reading.load_w is not None and reading.pv_w is not None
-    seen = {name: value for device in devices for name, value in _sure(device)}
-    phases_w = [seen[f"grid_{phase}_w"] for phase in _PHASES if f"grid_{phase}_w" in seen]
-    volts = [seen[name] for name in ("voltage_v", *(f"voltage_{phase}_v" for phase in _PHASES)) if name in seen]
+    samples = [device.latest for device in devices if device.latest is not None]
+    doubtful = {name for sample in samples for name in sample.doubtful}
+    seen = {
+        name: value
+        for sample in samples
+        for name, value in sample.values.items()
+        if value is not None and name not in sample.doubtful
+    }
+    phases = [f"grid_{phase}_w" for phase in _PHASES]
+    phases_w = [seen[name] for name in phases if name in seen]
     return Connection(
         monotonic_s=reading.monotonic_s,
         net_load_w=(reading.load_w or 0.0) - (reading.pv_w or 0.0) if known else None,
         frequency_hz=seen.get("frequency_hz"),
         battery_w=reading.battery_w if known else None,
-        phases_w=tuple(phases_w),
-        volts=tuple(volts),
+        # The one that is doubtful may be the one that bears most; one that is absent is not connected.
+        phases_w=() if doubtful.intersection(phases) else tuple(phases_w),
+        volts=tuple(seen[name] for name in _VOLTAGES if name in seen),
     )
-
-
-def _sure(device: Polled) -> Iterator[tuple[str, float]]:
-    if device.latest is not None:
-        for name, value in device.latest.values.items():
-            if value is not None and name not in device.latest.doubtful:
-                yield name, value
