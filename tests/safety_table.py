@@ -23,7 +23,7 @@ INVARIANTS = {
     1: "Observe only: no write function ever leaves before the owner enabled control and the device was commissioned",
     2: "Power: every setpoint lies within battery, fuse, operator's, owner's limits, whatever was read or asked",
     3: "Charge: no discharge at the reserve, no charge at the maximum, with hysteresis; unknown is both",
-    4: "Ramp and turn: power grows slowly and shrinks at once; homes change one after the other",
+    4: "Ramp and turn: power grows slowly and shrinks at once; homes change, and return after a power cut, in turn",
     5: "Write budget: registers that wear out are written 24 times a day at most, over restarts and crash loops",
     6: "Reversion: the device's timer is set and read back before the first setpoint; without one, observe only",
     7: "Dead man: whoever dies or freezes, the battery is on its own in time; a start releases and never resumes",
