@@ -69,7 +69,7 @@ def _heard(device: RemoteDevice) -> Finding:
         return wrong(device.name, f"the guard cannot read it: {device.trouble}")
     if device.latest is None:
         return wrong(device.name, "the guard has not read it yet: ask again in a minute")
-    return _judged(device, device.latest, f"{device.name} as the guard reads it")
+    return _judged(device, device.latest, "the guard's reading")
 
 
 async def _look_at(device: Device) -> Finding:

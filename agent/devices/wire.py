@@ -22,10 +22,7 @@ _USER_TIMEOUT_MS = 10_000
 
 
 class _Registers(ReadHoldingRegistersResponse):
-    """Registers in one go: the library takes them one by one, and then spells them all out for a log nobody keeps.
-
-    That would be a quarter of what a poll costs.
-    """
+    """Registers in one go: the library takes them one by one, and then spells them all out for a log nobody keeps."""
 
     def decode(self, data: bytes) -> None:
         self.registers = list(struct.unpack_from(f">{data[0] // 2}H", data, 1))
@@ -75,13 +72,14 @@ async def connect(client: Client) -> bool:
 async def ask(client: Client, request: ModbusPDU, timeout_s: float) -> ModbusPDU:
     """Send one request and return its answer. The caller sees to it that there is only one at a time.
 
-    What the library makes of a request besides (its own lock, retries, hanging up after silences) is the link's affair,
-    and would cost as much again as the request.
+    What the library does about a request besides (a lock, retries, hanging up after silences) is the link's affair.
 
     Raises:
         ModbusException, OSError: There was no answer, or none that can be decoded.
     """
     ctx, loop = client.ctx, asyncio.get_running_loop()
+    if ctx.transport is None:
+        raise ConnectionException("the connection was closed")
     ctx.response_future = loop.create_future()
     request.transaction_id = ctx.getNextTID()
     timer = loop.call_later(timeout_s, _end_request, client, ModbusIOException("no answer in time"))
