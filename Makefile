@@ -49,7 +49,7 @@ kill-test: $(VENV)/.dev
 safety: $(VENV)/.dev
 	$(BIN)/python tests/safety_table.py $(ARGS)
 
-# Broken answers through the whole reading path; about ten minutes. Fewer, or another seed: make fuzz ARGS="20000 --seed 7"
+# Broken answers through the whole reading path; nine minutes of processor time. Fewer, or another seed: make fuzz ARGS="20000 --seed 7"
 fuzz: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/fuzz_frames.py $(ARGS)
 
