@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from agent.devices.reading import DeviceSample, HomeReading, Quality
 from coordinator.errors import ConfigError
@@ -12,6 +13,7 @@ FORGET_AFTER = 10
 _COUNTERS = ("import_wh", "export_wh")
 OF_THE_HOME = frozenset({"grid_w", "pv_w", "battery_w", "soc_pct", *_COUNTERS})
 """The values of devices that the home's reading is made of."""
+_WORSE: tuple[Quality, ...] = ("valid", "doubtful", "stale", "absent")
 _ROUNDING_W = 50.0
 _ROUNDING_SHARE = 0.05
 """How far the powers of two devices may disagree: meters of class 1 and inverters of 2 to 5 %."""
@@ -26,11 +28,16 @@ class DevicePart:
     sample: DeviceSample | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
+class _Value(NamedTuple):
     value: float | None
     stale: bool = False
     doubtful: bool = False
+
+    @property
+    def quality(self) -> Quality:
+        if self.value is None:
+            return "absent"
+        return "stale" if self.stale else "doubtful" if self.doubtful else "valid"
 
 
 def check_home(parts: Iterable[tuple[str, frozenset[str]]]) -> None:
@@ -72,7 +79,7 @@ def combine(parts: Sequence[DevicePart], *, now: datetime, monotonic_s: float, s
         values["soc_pct"] = _charge(find)
     load_w = _load(values["grid_w"].value, values["pv_w"].value, values["battery_w"].value)
     values["load_w"] = _like(load_w, [values[name] for name in ("grid_w", "pv_w", "battery_w")])
-    missing = tuple(name for name, item in values.items() if _quality([item]) != "valid")
+    missing = tuple(name for name, item in values.items() if item.quality != "valid")
     meter = next((part.sample for part in parts if "grid_w" in part.provides and part.sample), None)
     known = meter is not None and values["grid_w"].value is not None
     return HomeReading(
@@ -85,19 +92,9 @@ def combine(parts: Sequence[DevicePart], *, now: datetime, monotonic_s: float, s
         soc_pct=values["soc_pct"].value if has_battery else None,
         import_wh=values["import_wh"].value,
         export_wh=values["export_wh"].value,
-        quality=_quality([item for name, item in values.items() if name not in _COUNTERS]),
+        quality=max((item.quality for name, item in values.items() if name not in _COUNTERS), key=_WORSE.index),
         missing=missing,
     )
-
-
-def _quality(items: Iterable[_Value]) -> Quality:
-    """Return the worst quality among values."""
-    found = list(items)
-    if any(item.value is None for item in found):
-        return "absent"
-    if any(item.stale for item in found):
-        return "stale"
-    return "doubtful" if any(item.doubtful for item in found) else "valid"
 
 
 def _like(value: float | None, parts: Iterable[_Value]) -> _Value:
