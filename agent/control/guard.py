@@ -208,7 +208,7 @@ class Guard:
             if self._stopping:
                 return
             try:
-                if self._mind.target_w is not None and (changed := await self._battery.overwritten()) is not None:
+                if (changed := await self._changed()) is not None:
                     self._overwritten(changed)
                     return
                 if self._prepared != self._battery.generation:
@@ -235,6 +235,13 @@ class Guard:
         log.log(level, "%s: %.0f W, %s", self._battery.name, command.battery_w, command.reason)
         self._mind.commanded(now_s, command)
         self._clear_doubt()
+
+    async def _changed(self) -> str | None:
+        """Return what somebody else has made of the last command; None also where our own pause may explain it."""
+        if not self._mind.in_force(self._clock.monotonic()):
+            return None
+        changed = await self._battery.overwritten()
+        return changed if self._mind.in_force(self._clock.monotonic()) else None
 
     def _overwritten(self, changed: str) -> None:
         if (why := self._mind.overwritten(self._clock.monotonic(), changed)) is not None:

@@ -13,6 +13,8 @@ from agent.control.settings import ControlSettings
 
 HOLD_SHARE = 1 / 3
 """From this share of the age at which a reading is stale, the battery's power only shrinks (safety case, S8)."""
+SURE_SHARE = 2 / 3
+"""Up to this share of the reversion time no timer has run out: refreshes come at a third of it."""
 OVERWRITTEN_S = 600.0
 """Who writes to our device a second time within this is no accident, and we start no war."""
 LEAST_STEP_S = 1.0
@@ -95,6 +97,13 @@ class Supervisor:
         self.lost()
         self._refusals += 1
         return self._give_up(why) if self._refusals >= self._settings.misses else None
+
+    def in_force(self, now_s: float) -> bool:
+        """Return whether the last command must still be in force, whatever the device's timer does.
+
+        After a pause of our own it may have ended by itself, and that is no foreign hand.
+        """
+        return self._last is not None and now_s - self._last[0] < SURE_SHARE * self._traits.reversion_s
 
     def overwritten(self, now_s: float, what: str) -> str | None:
         """Note that somebody else wrote to the device; return what when it was not the first time lately, once."""

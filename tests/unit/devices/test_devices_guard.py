@@ -337,6 +337,22 @@ def test_s12_a_timer_that_counts_down_is_no_foreign_writer() -> None:
     run(check)
 
 
+def test_s12_what_the_timer_ended_while_the_guard_stood_still_is_no_foreign_writer() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(800)
+        for _ in range(3):
+            bench.hybrid[Hybrid.ENABLE] = 0  # its timer ran out
+            bench.clock.advance(timedelta(seconds=59))  # no outage yet
+            for _ in range(5):
+                bench.guard.lease(800, "as planned")
+                await bench.after(1)
+        assert bench.notices == []
+        assert bench.guard.status.control == "following"
+        assert bench.hybrid[Hybrid.ENABLE] == 1
+
+    run(check)
+
+
 def test_s12_what_was_given_up_stays_so_when_another_device_answered_meanwhile() -> None:
     answers = ["", "it is another device", ""]
 
