@@ -28,15 +28,15 @@ def stop(
         typer.echo("Control may begin again; it begins with a release, on fresh readings.")
         return
     brakes.stop("its owner")
-    timer_s = _timer_s(settings)
     match asyncio.run(_released(settings)):
         case None:
             typer.echo("Stopped, and nothing commands the battery: no guard runs.")
-            typer.echo(f"A last command ends by the inverter's own timer, within {timer_s} s.")
+            typer.echo(f"A last command ends by the inverter's own timer, within {_timer_s(settings)} s.")
         case True:
             typer.echo("Stopped: the battery is on its own.")
         case False:
             typer.echo("Stopped for later, but the guard has not released the battery yet.", err=True)
+            timer_s = _timer_s(settings)
             typer.echo(f"The inverter's own timer does within {timer_s} s; or switch it off there.", err=True)
             raise typer.Exit(1)
     typer.echo("`commonwatt stop --resume` lets control begin again.")
