@@ -35,6 +35,8 @@ HISTORY_DAYS = LEARN_DAYS
 PREDICT_DAYS = LOOK_BACK_DAYS
 KEPT_SLOTS = 200
 """Plans and forecasts of so many past slots stay in memory, for settlement and the page."""
+KEPT_PLANNERS = 4
+"""Nobody asks a planner after its slot's gate, and its solver holds most of a megabyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,7 @@ class _Slots:
     def prune(self) -> None:
         for name in self.__slots__:
             table = getattr(self, name)
-            for key in sorted(table)[:-KEPT_SLOTS]:
+            for key in sorted(table)[: -KEPT_PLANNERS if name == "planners" else -KEPT_SLOTS]:
                 del table[key]
 
 

@@ -1,6 +1,8 @@
 """A home's books and targets, computed by hand beside it."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -320,6 +322,19 @@ def test_s10_a_home_without_grid_promises_nothing_until_it_is_back() -> None:
     assert mine.prepare(SLOT, START) is None
     mine.grid_gone = False
     assert mine.prepare(SLOT, START) is not None
+
+
+def test_the_solver_of_a_negotiation_that_is_over_leaves_the_memory() -> None:
+    """A day of them would be 70 MB."""
+    mine = home()
+    preparation = mine.prepare(SLOT, START)
+    assert preparation is not None
+    first = weakref.ref(preparation.bidder)
+    del preparation
+    for later in range(1, 10):
+        mine.prepare(SLOT.shifted(later), START + timedelta(hours=later))
+    gc.collect()
+    assert first() is None
 
 
 def test_without_a_result_no_later_trade_counts() -> None:
