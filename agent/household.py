@@ -160,6 +160,8 @@ class TradingHome:
         """As forecast for the home's place, where the owner asked for it."""
         self.grid_gone = False
         """Whether there is no grid now: then nothing can be promised to anybody."""
+        self.balances = True
+        """Whether it tells how far it is from its plan; set by whoever knows the owner's settings."""
         self._rows = {key: (key, load, pv) for key, load, pv in rows}
         self._since = since
         self._until = until
@@ -253,7 +255,7 @@ class TradingHome:
         if self.grid_gone:
             return None
         planner = self._make_planner(slot, now)
-        return Preparation(bidder=planner, opening_micro=planner.opening_prices())
+        return Preparation(bidder=planner, opening_micro=planner.opening_prices(), balances=self.balances)
 
     def _make_planner(self, slot: Slot, now: datetime) -> Planner:
         history = self.history(slot, PREDICT_DAYS)

@@ -21,6 +21,7 @@ from agent.learning import NightlyLearning
 from agent.live_words import home_words
 from agent.memory import HomeMemory, weather_source
 from agent.peer_links import broker_users, link_settings, sealer
+from agent.showing import given_up
 from agent.steering import NO_BATTERY, Aim, Steering
 from coordinator.broker_keeper import keep_serving
 from coordinator.clock import Clock, WallClock
@@ -98,6 +99,7 @@ class Agent:
         self._devices: Sequence[Polled] = ()
         self._poller: Poller | None = None
         self._seen_whole = False
+        self._bids_open = False
         self._weather = weather_source(config)
         self.home.weather = self._weather.kept() if self._weather else None
 
@@ -124,6 +126,7 @@ class Agent:
                 self.notice("info", f"own broker ({broker.kind}) serves on {broker.url}{encrypted}")
             self._devices, guard = self._open_devices(stack)
             self._steering = Steering(self.config, guard, self.clock, self.charter)
+            self.home.balances = self._steering.takes_part
             self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
                 self._devices,
@@ -237,7 +240,7 @@ class Agent:
         others = node.desk.neighbours.fresh(now, steering.sharing.life_s)
         news = steering.steer(reading, now=now, slot=slot, aim=aim, so_far=self._meter.so_far(now), others=others)
         if news is not None:
-            node.deviates(slot, news)
+            node.deviates(slot, news, steering.sharing.interval_s)
 
     # Showing
 
@@ -248,6 +251,7 @@ class Agent:
         match change:
             case "market":
                 self._show_market(slot)
+                self._tell_masks(slot)
             case "plan":
                 target = self.home.target(slot, self.clock.now())
                 self._memory.planned(target, self.home.forecast(slot))
@@ -256,6 +260,13 @@ class Agent:
             case "settled":
                 self._memory.settled(self.home)
                 self._display.settled(self.home, self._memory.yesterday(self._slot()))
+
+    def _tell_masks(self, slot: Slot) -> None:
+        """Say when masked bids are given up, and when they are masked again; the market's reason says it every time."""
+        said = given_up(self.home.result(slot))
+        if bool(said) != self._bids_open:
+            self._bids_open = bool(said)
+            self.notice("warning" if said else "info", said or "bids are masked again")
 
     def _show_market(self, slot: Slot) -> None:
         if self._node is not None:

@@ -27,6 +27,7 @@ from agent.planning.planner import Plan
 from agent.savings import Savings
 from coordinator.charter import Charter
 from coordinator.contracts import Contract, Status
+from coordinator.masked_events import MaskedFinished
 from coordinator.negotiation import Finished
 from coordinator.peers import Presence
 from coordinator.quantities import from_micro
@@ -81,17 +82,29 @@ def _why(result: Finished | None, bought_wh: int, sold_wh: int, me: str) -> str:
         return f"{verb} {amount} Wh: better than the grid's price for both sides"
     if result is None:
         return "no negotiation for this slot"
-    if len(result.bids_wh) < 2:
+    if result.homes < 2:
         return "no neighbour took part"
     wanted_wh = result.bids_wh[me][0]
     if wanted_wh == 0:
         return "nothing wanted at the neighbourhood's price"
+    if isinstance(result, MaskedFinished):
+        return f"no neighbour had any left to {'sell' if wanted_wh > 0 else 'buy'}, or none answered in time"
     others = [bid[0] for home, bid in result.bids_wh.items() if home != me]
     if wanted_wh > 0 and min(others) >= 0:
         return "no neighbour had energy left to sell"
     if wanted_wh < 0 and max(others) <= 0:
         return "no neighbour wanted to buy"
     return "no contract came about in time"
+
+
+def given_up(result: tuple[Finished, int] | None) -> str:
+    """Say that masked bids were given up, and what that showed; nothing where they were not."""
+    if result is None or not result[0].opened:
+        return ""
+    at = result[0].slot.start_at
+    return (
+        f"masked bids of {at:%H:%M} UTC were given up ({result[0].opened}): neighbours saw that period's bid, no later"
+    )
 
 
 def market(
@@ -121,7 +134,7 @@ def market(
         sold_wh=sold_wh,
         unmatched_wh=finished.unmatched_wh if finished else 0,
         trades=list(made),
-        reason=_why(finished, bought_wh, sold_wh, me),
+        reason="; ".join(filter(None, [_why(finished, bought_wh, sold_wh, me), given_up(result)])),
     )
 
 
@@ -223,6 +236,7 @@ def peers(home: str, at: datetime, me: str, charter: Charter, presence: Presence
         community_id=charter.community_id,
         self_id=me,
         price_rule=charter.rules.price_rule,
+        masked=bool(charter.rules.masked),
         members=[
             Peer(
                 id=member.id,

@@ -20,8 +20,9 @@ from coordinator.contract_book import ContractBook
 from coordinator.effects import Effect, Note, Say
 from coordinator.household import Household, MeterReading
 from coordinator.ledger import Mark
+from coordinator.masked_trading import MaskedTrading
 from coordinator.messages import EVERYBODY, Meter, Residual
-from coordinator.residual import Remainder, remainder_wh, residual_trades
+from coordinator.residual import Remainder, remainder_wh, residual_price, residual_trades
 from coordinator.sessions import Session
 from coordinator.settlement import settle_slot
 from coordinator.slots import Slot
@@ -39,6 +40,7 @@ class AfterSlot:
         metered: Slots whose meter reading is in the ledger but whose bill is not.
         settled: Slots whose bill is in the ledger: a meter that speaks twice is billed once.
         salt: Gives an unguessable hex salt for a partner in a session.
+        masked: Where bids are masked nobody is told what a meter shows: buyers ask, sealed.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class AfterSlot:
         metered: dict[int, MeterReading],
         settled: Iterable[int],
         salt: Callable[[Session, str], str],
+        masked: MaskedTrading | None = None,
     ) -> None:
+        self._masked = masked
         self._rules = rules
         self._me = me
         self._household = household
@@ -96,18 +100,19 @@ class AfterSlot:
         self._gates.add(slot.key)
         self._hear(slot.key, self._me, mine)
         body = {"slot": slot.key, "energy_wh": wh, "price_micro": mine.price_micro}
-        say = Say(kind=Residual, to=EVERYBODY, expires_at=session.offers_at(self._rules), body=body)
+        expires_at = session.offers_at(self._rules)
+        say = [] if self._masked else [Say(kind=Residual, to=EVERYBODY, expires_at=expires_at, body=body)]
         if wh < 0:
-            return [say, *self._book.mandate(session, sell_wh=-wh, floor_micro=export_micro)]
+            return [*say, *self._book.mandate(session, sell_wh=-wh, floor_micro=export_micro)]
         self._buying.add(slot.key)
-        return [say]
+        return [*say]
 
     # The residual round
 
     def receive(self, residual: Residual, now: datetime) -> None:
         """Take a neighbour's word; its first one of a slot is the one that is matched."""
         ahead = Session(residual.slot, "residual").offers_at(self._rules) - now
-        on_grid = residual.slot % self._rules.slot_s == 0
+        on_grid = residual.slot % self._rules.slot_s == 0 and self._masked is None
         if on_grid and timedelta(0) < ahead <= timedelta(seconds=self._rules.slot_s):
             said = Remainder(energy_wh=residual.energy_wh, price_micro=residual.price_micro)
             self._hear(residual.slot, residual.sender, said)
@@ -120,11 +125,21 @@ class AfterSlot:
     def _offers(self, slot: int) -> list[Effect]:
         """Offer to buy what this home is short of from those who have some left over."""
         session = Session(slot, "residual")
+        if self._masked is not None:
+            mine = self._heard[slot][self._me]
+            self._masked.pairing.begin(
+                session,
+                self._masked.partners(slot),
+                need_wh=mine.energy_wh,
+                most_micro=mine.price_micro,
+                pays=lambda export_micro: residual_price(mine.price_micro, export_micro),
+            )
+            return []
         trades = residual_trades(self._heard.get(slot, {}), slot // self._rules.slot_s, self._limit_wh)
-        mine = [trade for trade in trades if trade.buyer == self._me]
+        bought = [trade for trade in trades if trade.buyer == self._me]
         return [
             effect
-            for t in sorted(mine, key=lambda trade: trade.seller)
+            for t in sorted(bought, key=lambda trade: trade.seller)
             for effect in self._book.offer(session, seller=t.seller, energy_wh=t.energy_wh, price_micro=t.price_micro)
         ]
 

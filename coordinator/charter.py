@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from coordinator.charter_names import skeleton
 from coordinator.identity import decode_base64, home_id, is_sound_key
@@ -28,6 +28,9 @@ WAITING_S = 7 * 86400
 class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+
+ROSTER_MIN = 5
+"""What a masked charter that says nothing means."""
 
 _SCALED = (
     *("ready_s", "rounds_s", "offers_s", "expiry_s", "gate_s", "round_timeout_s"),
@@ -72,6 +75,19 @@ class Rules(Document):
     residual_offers_s: int = Field(150, ge=1, description="after the slot's end: buyers send offers")
     residual_expiry_s: int = Field(215, description="after the slot's end: offers without an answer lapse")
     residual_gate_s: int = Field(260, description="after the slot's end: positions are fixed, bills follow")
+    masked: bool | None = Field(None, description="bids are masked, what is said to one home is sealed")
+    masked_roster_min: int | None = Field(None, ge=5, description="fewer homes do not add up masked bids; usually 5")
+
+    @field_validator("masked")
+    @classmethod
+    def _open_says_nothing(cls, masked: bool | None) -> bool | None:
+        return masked or None
+
+    @model_validator(mode="after")
+    def _sums_suffice(self) -> Self:
+        if self.masked and self.price_rule == "sdr":
+            raise ValueError("price_rule sdr needs everybody's bids: with masked bids choose midpoint or marginal")
+        return self
 
     @model_validator(mode="after")
     def _times_fall(self) -> Self:
@@ -99,12 +115,17 @@ class Rules(Document):
         return self.horizon_slots * (2 if self.feeder_limit_w else 1)
 
     @property
+    def roster_min(self) -> int:
+        """So many homes at least add up masked bids: in fewer, some know too much of the rest."""
+        return self.masked_roster_min or ROSTER_MIN
+
+    @property
     def balances_together(self) -> bool:
         """Whether batteries share deviations; without the residual round that would give away what nobody pays."""
         return self.shared_balancing and self.residual_round
 
     @classmethod
-    def for_slot(cls, slot_s: int, horizon_slots: int, **changes: int | str) -> "Rules":
+    def for_slot(cls, slot_s: int, horizon_slots: int, **changes: int | bool | str) -> "Rules":
         """Return the default rules with every time in proportion to the slot's length."""
         times = {
             name: slot_s * cls.model_fields[name].default // cls.model_fields["slot_s"].default for name in _SCALED
@@ -220,6 +241,8 @@ class Charter(Document):
             _refuse_twins((getattr(member, what) for member in self.members), f"two members share one {what}")
         _refuse_twins((key for member in self.members for key in member.signing_keys), "one key stands twice")
         _refuse_twins((skeleton(member.name) for member in self.members), "two members' names look alike")
+        if self.rules.masked and any(member.exchange_key is None for member in self.members):
+            raise ValueError("masked bids need an exchange_key of every member")
         if [m.id for m in self.members] != sorted(m.id for m in self.members):
             raise ValueError("members must be sorted by id")
         return self

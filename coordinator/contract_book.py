@@ -62,6 +62,23 @@ class ContractBook(Contracts):
         data = {"trade": session.trade, "sell_wh": sell_wh, "floor_micro": floor_micro}
         return [Note(mark=Mark(kind="mandate", slot=session.slot, data=data))]
 
+    def unsold_wh(self, session: Session) -> int:
+        """Return what this home may still sell in the session; 0 while it has not decided, and after the gate."""
+        book = self._book(session)
+        if book.sell_wh is None or book.closed:
+            return 0
+        return max(0, book.sell_wh - sum(c.energy_wh for c in self._sold(session)))
+
+    def floor_micro(self, session: Session) -> int:
+        """Return the least this home sells for in the session."""
+        return self._book(session).floor_micro
+
+    def wanted_wh(self, session: Session) -> int:
+        """Return what this home bought, or still offers to buy, in the session."""
+        contracts = self._book(session).contracts.values()
+        wanted = {Status.OFFERED, Status.BOUND, Status.COUNTED}
+        return sum(c.energy_wh for c in contracts if c.buyer == self._me and c.status in wanted)
+
     def offer(self, session: Session, *, seller: str, energy_wh: int, price_micro: int) -> list[Effect]:
         """Offer to buy from `seller`.
 
@@ -183,20 +200,27 @@ class ContractBook(Contracts):
         partners = sorted(self.partners(session) | lapsed)
         ids = {p: tuple(sorted(c.id for c in firm if p in (c.seller, c.buyer))) for p in partners}
         salts = {p: salt(session, p) for p in partners}
-        root, proofs = root_and_proofs([leaf_hash(p, ids[p], salts[p]) for p in partners])
+        leaves = [leaf_hash(p, ids[p], salts[p]) for p in partners]
+        if self._rules.masked:  # a leaf of its own: the root of a home without contracts is like any other
+            leaves.append(leaf_hash(self._me, (), salt(session, self._me)))
+        root, proofs = root_and_proofs(leaves)
         expires_at = now + EVIDENCE_LIFE
         head = {"slot": session.slot, "trade": session.trade}
-        totals = {"sold_wh": sum(c.energy_wh for c in sold), "bought_wh": sum(c.energy_wh for c in bought)}
-        leaves = [
+        told = 0 if self._rules.masked else 1
+        totals = {
+            "sold_wh": told * sum(c.energy_wh for c in sold),
+            "bought_wh": told * sum(c.energy_wh for c in bought),
+        }
+        says = [
             Say(
                 kind=Leaf,
                 to=partner,
                 expires_at=expires_at,
                 body={**head, "contract_ids": ids[partner], "salt": salts[partner], "proof": proof},
             )
-            for partner, proof in zip(partners, proofs, strict=True)
+            for partner, proof in zip(partners, proofs, strict=False)
         ]
-        return [Say(kind=Position, to=EVERYBODY, expires_at=expires_at, body={**head, "root": root, **totals}), *leaves]
+        return [Say(kind=Position, to=EVERYBODY, expires_at=expires_at, body={**head, "root": root, **totals}), *says]
 
     def _on_position(self, verified: Verified[Position | Leaf]) -> list[Effect]:
         """Keep a partner's position, and its leaf once that is proved to be in the position's root."""

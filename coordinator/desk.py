@@ -15,16 +15,19 @@ from coordinator.balancing import Neighbours, Numbers
 from coordinator.charter import Charter
 from coordinator.clock import unix_ms
 from coordinator.codec import Verified, Verifier, encode
-from coordinator.contract_book import ContractBook
+from coordinator.contract_book import EVIDENCE_LIFE, ContractBook
 from coordinator.effects import Again, Effect, Keep, Note, Recite, Say, Whisper
 from coordinator.errors import RemoteProtocolError
 from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger import Entry, local, own, peer
 from coordinator.ledger_store import LedgerStore
-from coordinator.messages import EVERYBODY, Deviation, Message, Presence, Recall, Recital
+from coordinator.masked_balancing import MaskedNeighbours
+from coordinator.masked_trading import Privacy
+from coordinator.messages import EVERYBODY, Deviation, DeviationShare, Message, Presence, Recall, Recital, Sealed
 from coordinator.peers import RateLimit
-from coordinator.recall import Recalls, parts_of, reborn_mark
+from coordinator.recall import PART_BYTES, Recalls, parts_of, reborn_mark
+from coordinator.masked_sealing import WIRES_MAX_BYTES, envelope_of
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 from coordinator.trader import Trader
@@ -63,7 +66,8 @@ class Desk:
         self._store = store
         self._send = send
         self._seq = unix_ms(now)
-        self.neighbours = Neighbours(charter.rules)
+        self._privacy: Privacy | None = None
+        self.neighbours: Neighbours | MaskedNeighbours = Neighbours(charter.rules)
         self._limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=charter.rules.slot_s)
         self._verifier = Verifier(charter, identity.id, self._limit.allow)
         self.trader = self._restore(household, now)
@@ -90,6 +94,9 @@ class Desk:
             for mark in store.marks("metered", since)
             if mark.slot not in settled
         }
+        self._privacy = Privacy.of(self._charter, self._identity, store.incarnation)
+        if self._privacy is not None:
+            self.neighbours = self._privacy.neighbours
         trader = Trader(
             charter=self._charter,
             me=self._identity.id,
@@ -100,6 +107,7 @@ class Desk:
             metered=metered,
             settled=settled,
             salt=self._salt,
+            privacy=self._privacy,
         )
         trader.close_interrupted([Slot(mark.slot, rules.slot_s) for mark in store.marks("ready", since)])
         return trader
@@ -112,7 +120,7 @@ class Desk:
     def receive(self, wire: bytes, now: datetime) -> Verified[Any] | None:
         """Take bytes from anywhere; return the verified message, or None when it was refused."""
         try:
-            verified = self._verifier.verify(wire, now)
+            verified = self._opened(self._verifier.verify(wire, now), now)
             if verified.message.sender != self._identity.id:
                 self._take(verified, now)
         except RemoteProtocolError as error:
@@ -121,12 +129,29 @@ class Desk:
             return None
         return verified
 
+    def _opened(self, verified: Verified[Any], now: datetime) -> Verified[Any]:
+        """Return the message inside a sealed one, verified as if it had come by itself."""
+        envelope = verified.message
+        if not isinstance(envelope, Sealed):
+            return verified
+        if self._privacy is None:
+            raise RemoteProtocolError(envelope.sender, "sealed message in a community that does not seal")
+        bound = envelope_of(envelope.sender, envelope.to, envelope.inc, envelope.seq)
+        inner = self._verifier.verify(self._privacy.seals.open(envelope.body, envelope.sender, bound), now)
+        if inner.message.sender != envelope.sender or isinstance(inner.message, Sealed):
+            raise RemoteProtocolError(envelope.sender, "seals what is not its own word")
+        return inner
+
     def _take(self, verified: Verified[Any], now: datetime) -> None:
         match verified.message:
             case Presence():
                 pass
-            case Deviation():
+            case Deviation() if isinstance(self.neighbours, Neighbours):
                 self.neighbours.receive(verified, now)
+            case DeviationShare() if isinstance(self.neighbours, MaskedNeighbours):
+                self.neighbours.receive(verified.message, now)
+            case Deviation() | DeviationShare():
+                raise RemoteProtocolError(verified.message.sender, "deviation of the other kind, masked or open")
             case Recall() as recall:
                 self._perform(self._recalls.asked(recall, now), now)
             case Recital() as recital:
@@ -158,8 +183,17 @@ class Desk:
     def say_presence(self, now: datetime, life: timedelta) -> None:
         self._perform([Whisper(kind=Presence, to=EVERYBODY, expires_at=now + life, body={})], now)
 
-    def say_deviation(self, slot: Slot, numbers: Numbers, now: datetime) -> None:
-        """Tell everybody how far this home is from its plan in the running slot; what is lost is not said again."""
+    def say_deviation(self, slot: Slot, numbers: Numbers, now: datetime, every_s: float) -> None:
+        """Tell everybody how far this home is from its plan in the running slot; what is lost is not said again.
+
+        Args:
+            every_s: Interval at which it tells; all homes' are alike [s of slot time].
+        """
+        if isinstance(self.neighbours, MaskedNeighbours):
+            share = self.neighbours.share(slot, numbers, now, every_s)
+            if share is not None:
+                self._perform([Whisper(kind=DeviationShare, to=EVERYBODY, expires_at=slot.end_at, body=share)], now)
+            return
         body = {
             "slot": slot.key,
             "power_w": round(numbers.power_w),
@@ -191,10 +225,18 @@ class Desk:
             self._store.append(entries)
             self.trader.book.replay(entries)
         for to, wire, firm in outgoing:
-            self._send(to, wire, firm)
+            self._send(to, wire if self._privacy is None or to == EVERYBODY else self._sealed(to, wire, now), firm)
+
+    def _sealed(self, to: str, wire: bytes, now: datetime) -> bytes:
+        """Return the message that only one home can read; how long it holds says the one inside."""
+        assert self._privacy is not None
+        bound = envelope_of(self._identity.id, to, self._store.incarnation, self._seq + 1)
+        body = {"body": self._privacy.seals.seal(wire, to, bound)}
+        return self._sign(Whisper(kind=Sealed, to=to, expires_at=now + EVIDENCE_LIFE, body=body), now).wire
 
     def _recital(self, asked: Recite, now: datetime) -> Iterator[bytes]:
-        parts = parts_of(self._store.wires(asked.since, asked.until), asked.to)
+        part_bytes = PART_BYTES if self._privacy is None else WIRES_MAX_BYTES
+        parts = parts_of(self._store.wires(asked.since, asked.until), asked.to, part_bytes)
         for number, wires in enumerate(parts, start=1):
             body = {
                 "slot": asked.since,

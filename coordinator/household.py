@@ -13,10 +13,15 @@ from coordinator.slots import Slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """A home's readiness to negotiate: its answers to prices, and the prices it would open with from cold."""
+    """A home's readiness to negotiate: its answers to prices, and the prices it would open with from cold.
+
+    Attributes:
+        balances: Whether it shares its deviations in the slot; asked where they are masked.
+    """
 
     bidder: Bidder
     opening_micro: Sequence[int]
+    balances: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,47 +6,73 @@ the Unix second of their start, energies are whole Wh (+ buys), prices are micro
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-HomeId = Annotated[str, Field(pattern=r"^[a-z2-7]{16}$")]
-CommunityId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-ContractId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-SlotKey = Annotated[int, Field(ge=0, le=2**37)]
-"""Up to the year 6325: a time that no calendar has must not reach the code behind the verifier."""
-UnixMs = Annotated[int, Field(ge=0, le=2**47)]
-EnergyWh = Annotated[int, Field(ge=-(10**7), le=10**7)]
-TradedWh = Annotated[int, Field(ge=1, le=10**7)]
-PowerW = Annotated[int, Field(ge=-(10**7), le=10**7)]
-HeadroomW = Annotated[int, Field(ge=0, le=10**7)]
-PRICE_MAX_MICRO = 10**9
-PriceMicro = Annotated[int, Field(ge=-PRICE_MAX_MICRO, le=PRICE_MAX_MICRO)]
-Vector = Annotated[tuple[PriceMicro, ...], Field(min_length=1, max_length=576)]
+from coordinator.masked_messages import Abandon, Ask, DeviationShare, Quote, Roster, Sealed, Share
+from coordinator.message_base import (
+    EVERYBODY,
+    PRICE_MAX_MICRO,
+    CommunityId,
+    ContractId,
+    EnergyWh,
+    Hash,
+    HeadroomW,
+    HomeId,
+    Message,
+    PowerW,
+    PriceMicro,
+    SlotKey,
+    Trade,
+    TradedWh,
+    UnixMs,
+    Vector,
+)
 
-Trade = Literal["slot", "residual"]
-"""Agreed for the slot before it, or afterwards on what the meters showed."""
-
-EVERYBODY = "*"
-
-
-class Message(BaseModel):
-    """The header.
-
-    `community` is `Charter.terms`: the charter it goes by. `inc` counts the sender's incarnations (new ledger = new
-    incarnation), `seq` its messages.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    v: Literal[1] = 1
-    kind: str
-    community: CommunityId
-    sender: HomeId
-    to: HomeId | Literal["*"]
-    inc: Annotated[int, Field(ge=0, le=2**53)]
-    seq: Annotated[int, Field(ge=0, le=2**53)]
-    sent_ms: UnixMs
-    expires_ms: UnixMs
+__all__ = [
+    "ADAPTER",
+    "EVERYBODY",
+    "PRICE_MAX_MICRO",
+    "Abandon",
+    "Accept",
+    "AnyMessage",
+    "Ask",
+    "Bid",
+    "CommunityId",
+    "ContractId",
+    "Deviation",
+    "DeviationShare",
+    "EnergyWh",
+    "Hash",
+    "HeadroomW",
+    "HomeId",
+    "Lapse",
+    "Leaf",
+    "Lost",
+    "Message",
+    "Meter",
+    "Offer",
+    "Position",
+    "PositionRequest",
+    "PowerW",
+    "Presence",
+    "PriceMicro",
+    "PriceRequest",
+    "Prices",
+    "Quote",
+    "Ready",
+    "Recall",
+    "Recital",
+    "Reject",
+    "Residual",
+    "Roster",
+    "Sealed",
+    "Share",
+    "SlotKey",
+    "Trade",
+    "TradedWh",
+    "UnixMs",
+    "Vector",
+]
 
 
 class Presence(Message):
@@ -246,6 +272,13 @@ AnyMessage = (
     | Meter
     | Residual
     | Deviation
+    | Roster
+    | Share
+    | Abandon
+    | DeviationShare
+    | Ask
+    | Quote
+    | Sealed
 )
 
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])

@@ -150,6 +150,11 @@ class Negotiation:
         """Announce that this home takes part; call once, at `ready_s` before the slot."""
         return [SayReady(prices=self._opening[self._me])]
 
+    def announced(self, home: str, prices: Sequence[int]) -> None:
+        """Take a neighbour that takes part with these opening prices, however it said so."""
+        if self.state is State.WAITING:
+            self._opening.setdefault(home, tuple(prices))
+
     def next_deadline(self) -> datetime | None:
         """Return when `tick` must be called next, or None when all is done."""
         match self.state:

@@ -62,6 +62,7 @@ class Finished:
         grid_wh: The exchange with the grid that each home wanted per slot; empty without a feeder limit.
         anchor_wh: Where the own last answer was held to: the own warm start, which nobody else knows.
         me: The home that sees it so.
+        opened: Why masked bids were given up and the binding slot's bids shown; empty where they were not.
     """
 
     slot: Slot
@@ -74,6 +75,12 @@ class Finished:
     grid_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     anchor_wh: tuple[float, ...] = field(default=(), compare=False, repr=False)
     me: str = field(default="", compare=False, repr=False)
+    opened: str = field(default="", compare=False)
+
+    @property
+    def homes(self) -> int:
+        """How many took part."""
+        return len(self.bids_wh)
 
     @property
     def binding_bids_wh(self) -> dict[str, int]:

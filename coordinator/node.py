@@ -90,9 +90,9 @@ class Node:
         self.desk.metered(slot, reading, self._clock.now())
         self._changed.set()
 
-    def deviates(self, slot: Slot, numbers: Numbers) -> None:
-        """Tell the neighbours how far this home is from its plan in the running slot."""
-        self.desk.say_deviation(slot, numbers, self._clock.now())
+    def deviates(self, slot: Slot, numbers: Numbers, every_s: float) -> None:
+        """Tell the neighbours how far this home is from its plan in the running slot, as it does every `every_s`."""
+        self.desk.say_deviation(slot, numbers, self._clock.now(), every_s)
 
     async def _read(self) -> None:
         async for inbound in self._transport:

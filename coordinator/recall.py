@@ -48,7 +48,7 @@ def reborn_mark(newest_ms: int | None, now: datetime, rules: Rules, memory: time
     return Mark(kind="reborn", slot=coming.key, data={"since": since // rules.slot_s * rules.slot_s})
 
 
-def parts_of(wires: Iterable[bytes], peer: str) -> list[tuple[str, ...]]:
+def parts_of(wires: Iterable[bytes], peer: str, part_bytes: int = PART_BYTES) -> list[tuple[str, ...]]:
     """Return what a peer and we signed to each other, in parts that fit into messages; at least one, maybe empty."""
     parts: list[list[str]] = [[]]
     size = 0
@@ -58,7 +58,7 @@ def parts_of(wires: Iterable[bytes], peer: str) -> list[tuple[str, ...]]:
             continue
         text = wire.decode()
         length = len(json.dumps(text)) + 1
-        if parts[-1] and size + length > PART_BYTES:
+        if parts[-1] and size + length > part_bytes:
             parts.append([])
             size = 0
         parts[-1].append(text)

@@ -73,6 +73,7 @@ class Tally:
         moves: Sum of the squares of how far the trades moved since the last round [Wh^2].
         volume_wh: Sum of the trades, bought and sold, all counted positive.
         stale: How many of the bids are those of an earlier round.
+        near: Whether the first bids nearly cancel, where their squares are not known.
     """
 
     homes: int
@@ -81,6 +82,7 @@ class Tally:
     moves: int
     volume_wh: int
     stale: int = 0
+    near: bool | None = None
 
     @classmethod
     def of(cls, bids: Integers, before: Integers, rules: Rules, stale: int = 0) -> "Tally":
@@ -142,8 +144,10 @@ class Course:
 
         Prices stay within what a message can carry, whatever the bids are.
         """
-        n, mismatch = rules.horizon_slots, tally.mismatch(rules)
-        near = mismatch * NEAR < tally.homes * tally.squares if self.number == 1 else self.near
+        n, near = rules.horizon_slots, self.near
+        if self.number == 1:
+            cancel = tally.mismatch(rules) * NEAR < tally.homes * tally.squares
+            near = cancel if tally.near is None else tally.near
         relaxation = PLAIN_PCT if near and self.number <= PLAIN_ROUNDS else rules.relaxation_pct
         relaxation = max(min(relaxation, PLAIN_PCT), relaxation - STALE_FACTOR * 100 * tally.stale // tally.homes)
         gain, divisor = self.rho_micro * relaxation * 3600, tally.homes * rules.slot_s * 100

@@ -16,13 +16,28 @@ from coordinator.effects import Effect, Note, Whisper
 from coordinator.errors import RemoteProtocolError
 from coordinator.household import Household, MeterReading
 from coordinator.ledger import Mark
+from coordinator.masked_events import MaskedEvent, SayAbandon, SayRoster, SayShare
+from coordinator.masked_negotiation import MaskedNegotiation
+from coordinator.masked_trading import MaskedTrading, Privacy, said
 from coordinator.matching import scale_down
-from coordinator.messages import Bid, Message, PriceRequest, Prices, Ready, Residual
+from coordinator.messages import (
+    Abandon,
+    Ask,
+    Bid,
+    Message,
+    Offer,
+    PriceRequest,
+    Prices,
+    Quote,
+    Ready,
+    Residual,
+    Roster,
+    Share,
+)
 from coordinator.negotiation import (
     AskPrices,
     Finished,
     Negotiation,
-    NegotiationEvent,
     SayBid,
     SayReady,
     TellPrices,
@@ -45,6 +60,7 @@ class Trader:
         metered: Slots whose meter reading is in the ledger but whose bill is not.
         settled: Slots whose bill is in the ledger.
         salt: Gives an unguessable hex salt for a partner in a session.
+        privacy: What this home shares with each neighbour alone; None where the charter does not mask.
     """
 
     def __init__(
@@ -58,9 +74,11 @@ class Trader:
         metered: dict[int, MeterReading],
         settled: set[int],
         salt: Callable[[Session, str], str],
+        privacy: Privacy | None = None,
     ) -> None:
         self.book = book
-        self.negotiation: Negotiation | None = None
+        self.negotiation: Negotiation | MaskedNegotiation | None = None
+        self._masked = None if privacy is None else MaskedTrading(privacy, book)
         self._rules = charter.rules
         self._ready = timedelta(seconds=charter.rules.ready_s)
         self._me = me
@@ -71,7 +89,14 @@ class Trader:
         self._ready_early: dict[str, Verified[Any]] = {}
         self._last: Finished | None = None
         self._after = AfterSlot(
-            rules=charter.rules, me=me, household=household, book=book, metered=metered, settled=settled, salt=salt
+            rules=charter.rules,
+            me=me,
+            household=household,
+            book=book,
+            metered=metered,
+            settled=settled,
+            salt=salt,
+            masked=self._masked,
         )
 
     # Time
@@ -83,7 +108,8 @@ class Trader:
         if self.negotiation is not None and (at := self.negotiation.next_deadline()) is not None:
             deadlines.append(at)
         deadlines += [self._gate_at(slot) for slot in self._open]
-        for at in (self.book.next_deadline(), self._after.next_deadline(now)):
+        pairing_at = None if self._masked is None else self._masked.pairing.next_deadline(now)
+        for at in (self.book.next_deadline(), self._after.next_deadline(now), pairing_at):
             if at is not None:
                 deadlines.append(at)
         return min(deadlines)
@@ -109,7 +135,8 @@ class Trader:
                 return self.book.close_gate(session, self._salt, now)
         if self.negotiation is not None and (events := self.negotiation.tick(now)):
             return self._translate(events, now)
-        return self._join(now) or self.book.tick(now) or self._after.tick(now)
+        effects = self._join(now) or self.book.tick(now) or self._after.tick(now)
+        return effects if effects or self._masked is None else self._masked.pairing.tick(now)
 
     def close_interrupted(self, slots: Sequence[Slot]) -> None:
         """After a restart: slots announced before it still get their gate closed."""
@@ -126,14 +153,17 @@ class Trader:
         if preparation is None:
             return []
         opening, warm = self._from_last(slot, preparation.opening_micro)
-        self.negotiation = Negotiation(
-            slot=slot,
-            me=self._me,
-            rules=self._rules,
-            bidder=preparation.bidder,
-            opening_micro=opening,
-            warm_wh=warm,
-        )
+        if self._masked is None:
+            self.negotiation = Negotiation(
+                slot=slot,
+                me=self._me,
+                rules=self._rules,
+                bidder=preparation.bidder,
+                opening_micro=opening,
+                warm_wh=warm,
+            )
+        else:
+            self.negotiation = self._masked.negotiation(slot, preparation, opening, warm)
         self._open.append(slot)
         early = [ready for ready in self._ready_early.values() if ready.message.slot == slot.key]
         self._ready_early.clear()
@@ -169,17 +199,22 @@ class Trader:
                     raise RemoteProtocolError(ready.sender, f"ready with a vector of {len(ready.prices)} entries")
                 self._ready_early[ready.sender] = verified
                 return []
-            case Ready() | Bid() | PriceRequest() | Prices():
+            case Ready() | Bid() | PriceRequest() | Prices() | Roster() | Share() | Abandon():
                 if self.negotiation is None:
                     return []
                 return self._translate(self.negotiation.receive(verified, now), now)
             case Residual() as residual:
                 self._after.receive(residual, now)
                 return []
+            case Ask() | Quote():
+                return [] if self._masked is None else self._masked.pairing.receive(verified, now)
+            case Offer() as offer if self._masked is not None:
+                self._masked.pairing.offered(Session(offer.slot, offer.trade), offer.sender)
+                return self.book.receive(verified, now)
             case _:
                 return self.book.receive(verified, now)
 
-    def _translate(self, events: Sequence[NegotiationEvent], now: datetime) -> list[Effect]:
+    def _translate(self, events: Sequence[MaskedEvent], now: datetime) -> list[Effect]:
         assert self.negotiation is not None
         slot = self.negotiation.slot
         effects: list[Effect] = []
@@ -200,6 +235,9 @@ class Trader:
                 case TellPrices():
                     body = {"round": event.round, "prices": event.prices, "rho_micro": event.rho_micro}
                     effects.append(self._whisper(Prices, event.to, slot, body))
+                case SayRoster() | SayShare() | SayAbandon():
+                    kind, body = said(event)
+                    effects.append(self._whisper(kind, "*", slot, body))
                 case Finished():
                     effects += self._finished(event, now)
         return effects
@@ -214,7 +252,11 @@ class Trader:
         tariff_micro = self._household.tariff_micro(slot)
         price_micro = result.contract_price(self._rules.price_rule, tariff_micro)
         self._household.negotiated(result, price_micro)
-        if now >= self._gate_at(slot) or mine == 0:
+        if now >= self._gate_at(slot):
+            return []
+        if self._masked is not None:
+            self._look_for_partners(self._masked, result, price_micro)
+        if mine == 0:
             return []
         if mine < 0:
             floor = floor_price(self._rules, price_micro=price_micro, export_micro=tariff_micro[1])
@@ -229,6 +271,12 @@ class Trader:
                 Session(slot.key), seller=seller, energy_wh=energy_wh, price_micro=price_micro
             )
         ]
+
+    def _look_for_partners(self, masked: MaskedTrading, result: Finished, price_micro: int) -> None:
+        assert isinstance(self.negotiation, MaskedNegotiation)
+        wanted_wh = max(0, result.binding_bids_wh[self._me])
+        kept_wh = self._household.keep(result.slot, wanted_wh, price_micro) if wanted_wh else 0
+        masked.finished(result, self.negotiation, kept_wh, price_micro)
 
     # After the slot
 

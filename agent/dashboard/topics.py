@@ -196,6 +196,8 @@ class Peers(Topic):
     self_id: str
     members: list[Peer]
     price_rule: str
+    masked: bool = False
+    """Whether neighbours see only the sum of all bids."""
 
 
 class Notice(BaseModel):

@@ -192,6 +192,8 @@ class Mill:
                 return dice.choice("lr") + "".join(dice.choices(HEX, k=32))
             case "^[a-z ]{1,32}$":
                 return "".join(dice.choices(WORDS, k=dice.randint(1, 32)))
+            case "^[A-Za-z0-9+/]+={0,2}$":
+                return encode_base64(dice.randbytes(4 * dice.randint(1, 24)))
         raise ValueError(f"draws nothing for the pattern {pattern}")
 
     def _signed(self, sender: str, line: bytes) -> bytes:

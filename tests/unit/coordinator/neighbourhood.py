@@ -26,7 +26,13 @@ IMPORT_MICRO, EXPORT_MICRO = 300_000, 60_000
 
 def make_charter(identities: Sequence[Identity], rules: Rules) -> Charter:
     members = [
-        Member(id=i.id, name=f"home {n + 1}", public_key=encode_base64(i.public_key), broker="mqtt://127.0.0.1:1883")
+        Member(
+            id=i.id,
+            name=f"home {n + 1}",
+            public_key=encode_base64(i.public_key),
+            broker="mqtt://127.0.0.1:1883",
+            exchange_key=encode_base64(i.exchange_key) if rules.masked else None,
+        )
         for n, i in enumerate(identities)
     ]
     return Charter(

@@ -159,7 +159,7 @@ def test_a_deviation_reaches_every_other_home_and_no_ledger(tmp_path: Path) -> N
     street = Neighbourhood(tmp_path, homes=3)
     slot, (first, *others) = Slot.at(street.now, street.rules.slot_s), street.homes
     rows = {home: list(desk._store.rows()) for home, desk in street.desks.items()}
-    street.desks[first].say_deviation(slot, Numbers(power_w=-120, give_w=30, take_w=40), street.now)
+    street.desks[first].say_deviation(slot, Numbers(power_w=-120, give_w=30, take_w=40), street.now, 5.0)
     street.run(street.now + timedelta(seconds=2))
     for home in others:
         fresh = street.desks[home].neighbours.fresh(street.now, LIFE_S)

@@ -18,9 +18,12 @@ from coordinator.ledger import own, peer
 from coordinator.ledger_store import LedgerStore
 from coordinator.messages import (
     ADAPTER,
+    Abandon,
     Accept,
+    Ask,
     Bid,
     Deviation,
+    DeviationShare,
     Lapse,
     Leaf,
     Lost,
@@ -31,11 +34,15 @@ from coordinator.messages import (
     Presence,
     PriceRequest,
     Prices,
+    Quote,
     Ready,
     Recall,
     Recital,
     Reject,
     Residual,
+    Roster,
+    Sealed,
+    Share,
 )
 
 STREET = Street(3)
@@ -61,6 +68,13 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
     (Recital, {"slot": SLOT.key, "part": 1, "parts": 2, "undecided": 0, "wires": ("a line", "another")}),
     (Lost, {"slot": SLOT.key}),
     (Deviation, {"slot": SLOT.key, "power_w": -120, "give_w": 0, "take_w": 3000}),
+    (Roster, {"slot": SLOT.key, "roster": HASH, "price_hash": HASH, "warm": True, "balances": False}),
+    (Share, {"slot": SLOT.key, "round": 1, "question": HASH, "numbers": "AAAAAAAAAAE="}),
+    (Abandon, {"slot": SLOT.key, "prices": (180_000,)}),
+    (DeviationShare, {"slot": SLOT.key, "roster": HASH, "tick": 3, "numbers": "AAAAAAAAAAE="}),
+    (Ask, {"slot": SLOT.key, "price_micro": 180_000}),
+    (Quote, {"slot": SLOT.key, "energy_wh": 0, "price_micro": -5}),
+    (Sealed, {"body": "AAAAAAAAAAE="}),
 ]
 OFFER = STREET.seal(Offer, ANNA, BERT, **BODIES[5][1])
 LINE = OFFER.wire.partition(b"\n")[0]
