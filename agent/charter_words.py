@@ -82,6 +82,13 @@ def charter_lines(charter: Charter) -> list[str]:
     own = [name for name in Rules.model_fields if getattr(charter.rules, name) != getattr(usual, name)]
     said = ", ".join(f"{name} {getattr(charter.rules, name)}" for name in own)
     lines.append(f"rules: {said or 'the usual ones'}")
+    if charter.rules.masked:
+        lines.append(
+            f"bids are masked: of {charter.rules.roster_min} homes or more only the sum is known; "
+            "with fewer, or when one fails, homes bid in the open for the coming slot alone"
+        )
+        if count < charter.rules.roster_min:
+            lines.append(f"with {count} homes no bid is masked yet")
     lines.append(
         f"a change needs {quorum(len(charter.members))} of {len(charter.members)} votes "
         f"and waits {span(charter.change_wait_s)}; taking a member off waits for nothing"

@@ -22,12 +22,12 @@ REFS = "#/components/schemas/{model}"
 
 TO_ALL = frozenset(
     {"presence", "ready", "bid", "price_request", "prices", "position", "recall", "residual", "deviation"}
-)
+) | frozenset({"roster", "share", "abandon", "deviation_share"})
 """Kinds a home says to everybody."""
 TO_ONE = frozenset(
     {"prices", "offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "lost", "recital", "meter"}
-)
-"""Kinds a home says to one neighbour."""
+) | frozenset({"ask", "quote", "sealed"})
+"""Kinds a home says to one neighbour; where bids are masked each comes inside a `sealed`."""
 
 ABOUT = f"""\
 What the homes of a Commonwatt neighbourhood say to each other, and what a home tells its own people. Written by

@@ -40,6 +40,7 @@ def demo(
     broker: Annotated[
         Literal["auto", "mosquitto", "embedded"], typer.Option(help="auto: Mosquitto where it is installed.")
     ] = "auto",
+    masked: Annotated[bool, typer.Option("--masked", help="Neighbours see the sum of all bids, never one.")] = False,
     processes: Annotated[bool, typer.Option("--processes", help="Every part of every home a process.")] = False,
     no_page: Annotated[bool, typer.Option("--no-page", help="Serve no page.")] = False,
     port: Annotated[
@@ -66,6 +67,7 @@ def demo(
             traces=traces,
             start_at=_moment(start),
             broker=broker,
+            masked=masked,
             processes=processes,
             page=not no_page,
             page_port=page_port,

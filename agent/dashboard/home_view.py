@@ -174,6 +174,6 @@ class HomeView:
                 ("Price rule", rule),
                 ("Charter", peers.community_id[:16]),
                 ("This home is known as", peers.self_id[:16]),
-                ("What neighbours see of it", words.SEEN_SHARING if told else words.SEEN),
+                ("What neighbours see of it", words.seen(masked=peers.masked, sharing=told)),
             ]
         self._charter.show(facts)

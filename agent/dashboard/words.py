@@ -33,6 +33,19 @@ SEEN_SHARING = (
 )
 
 
+SEEN_MASKED = (
+    "the sum of all bids, never its own; each partner the trades with it; whoever carries the messages, who speaks to "
+    "whom and when"
+)
+
+
+def seen(*, masked: bool, sharing: bool) -> str:
+    """Say what neighbours learn of a home."""
+    if masked:
+        return SEEN_MASKED
+    return SEEN_SHARING if sharing else SEEN
+
+
 def power(watts: float | None) -> str:
     """Say an amount of power without its direction: "1.2 kW", "340 W"."""
     if watts is None:

@@ -24,6 +24,7 @@ class DemoOptions:
         processes: Run agent, broker and simulator of each home as processes of their own.
         folder: Where everything is written; it must be empty.
         seed: Of the built-in neighbourhood.
+        masked: Bids are masked and what is said to one home is sealed.
     """
 
     folder: Path
@@ -37,3 +38,4 @@ class DemoOptions:
     page: bool = True
     page_port: int = 8080
     seed: int = 7
+    masked: bool = False

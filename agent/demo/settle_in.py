@@ -34,6 +34,9 @@ RUN_UP_SHARE = 1.15
 RESIDUAL_SHARES = {"residual_offers_s": 0.3, "residual_expiry_s": 0.5, "residual_gate_s": 0.6}
 """Of a slot: at hundreds of times real time a meter is read, and a message travels, a good part of a slot later."""
 
+MASKED_TIMEOUT_S = 90
+"""A masked round needs every home's word; at hundreds of times real time the usual 45 s pass in an instant."""
+
 PORTS = range(20_000, 32_000)
 
 
@@ -97,7 +100,8 @@ def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Sett
         anchor_at: Wall time at which the simulated clock begins to run.
     """
     residual = {name: round(share * street.slot_s) for name, share in RESIDUAL_SHARES.items()}
-    rules = Rules.for_slot(street.slot_s, 86400 // street.slot_s, **residual)
+    masked = {"masked": True, "round_timeout_s": MASKED_TIMEOUT_S} if options.masked else {}
+    rules = Rules.for_slot(street.slot_s, 86400 // street.slot_s, **residual, **masked)
     clock = _gated_clock(options, street, rules, anchor_at)
     assert clock.gate is not None
     identities = [Identity.generate() for _ in street.homes]
@@ -119,6 +123,7 @@ def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Sett
             name=f.name,
             public_key=encode_base64(identity.public_key),
             broker=f"mqtt://127.0.0.1:{f.broker_port}",
+            exchange_key=encode_base64(identity.exchange_key) if options.masked else None,
         )
         for f, identity in zip(files, identities, strict=True)
     ]

@@ -24,6 +24,7 @@ from agent.savings import Savings
 from coordinator.charter import Charter, Member, Rules
 from coordinator.contracts import Contract, Status
 from coordinator.identity import Identity, encode_base64
+from coordinator.masked_events import MaskedFinished
 from coordinator.negotiation import Finished
 from coordinator.peers import Presence
 from coordinator.settlement import settle_slot
@@ -104,6 +105,39 @@ def test_the_running_trade_is_shown_as_power() -> None:
     target = SlotTarget(slot=quarter, net_wh=0.0, battery_w=0.0, traded_wh=-100, plan=plan)
     guard = GuardStatus(control="following", target_w=250.0, reason="keeps the plan")
     assert valid(showing.state("own home", READING, guard, target)).trading_w == -400.0
+
+
+# Masked bids
+
+
+def masked(own_wh: int, partners: tuple[str, ...] = (SUNNY, DARK)) -> MaskedFinished:
+    return MaskedFinished(
+        slot=SLOT, rounds=7, converged=True, prices_micro=(180_000, 1), bids_wh={ME: (own_wh,)}, me=ME,
+        totals_wh=(3,), partners=partners, roster="0" * 32, balancing=frozenset(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        (masked(500), "no neighbour had any left to sell, or none answered in time"),
+        (masked(-500), "no neighbour had any left to buy, or none answered in time"),
+        (masked(0), "nothing wanted at the neighbourhood's price"),
+        (masked(500, ()), "no neighbour took part"),
+    ],
+)
+def test_a_masked_market_says_why_without_anybody_elses_bid(result: MaskedFinished, why: str) -> None:
+    market = valid(showing.market("own home", AT, SLOT, (result, 1), [], (300_000, 60_000), ME))
+    assert (market.reason, market.unmatched_wh) == (why, 3)
+
+
+def test_masks_that_were_given_up_are_said_with_what_that_showed() -> None:
+    opened = replace(finished(me=500, sunny=-500), opened="a home fell silent")
+    market = valid(showing.market("own home", AT, SLOT, (opened, 1), [], (300_000, 60_000), ME))
+    assert market.reason.endswith(
+        "masked bids of 09:00 UTC were given up (a home fell silent): neighbours saw that period's bid, no later"
+    )
+    assert showing.given_up((masked(500), 1)) == showing.given_up(None) == ""
 
 
 # Market
