@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench meeting-brokers simulate simulate-mutants kill-ledger kill-test safety fuzz fuzz-envelopes lint clean
+.PHONY: demo test bench meeting-brokers simulate simulate-mutants kill-ledger masked-proof kill-test safety fuzz fuzz-envelopes lint clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/commonwatt demo $(ARGS)
@@ -39,6 +39,10 @@ kill-ledger: $(VENV)/.dev
 # Homes that meet at three brokers; two die, then all for three slots. A quarter of an hour.
 meeting-brokers: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/meeting_brokers.py $(ARGS)
+
+# Whether anybody can tell from 100 slots of traffic which of two homes has the battery; a quarter of an hour.
+masked-proof: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/masked_proof.py $(ARGS)
 
 # Guard and agent are killed and frozen at N random moments; a quarter of an hour on two cores.
 kill-test: N := 200
