@@ -23,11 +23,11 @@ from coordinator.identity import Identity
 from coordinator.ledger import Entry, local, own, peer
 from coordinator.ledger_store import LedgerStore
 from coordinator.masked_balancing import MaskedNeighbours
+from coordinator.masked_sealing import WIRES_MAX_BYTES
 from coordinator.masked_trading import Privacy
 from coordinator.messages import EVERYBODY, Deviation, DeviationShare, Message, Presence, Recall, Recital, Sealed
 from coordinator.peers import RateLimit
 from coordinator.recall import PART_BYTES, Recalls, parts_of, reborn_mark
-from coordinator.masked_sealing import WIRES_MAX_BYTES, envelope_of
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 from coordinator.trader import Trader
@@ -136,8 +136,7 @@ class Desk:
             return verified
         if self._privacy is None:
             raise RemoteProtocolError(envelope.sender, "sealed message in a community that does not seal")
-        bound = envelope_of(envelope.sender, envelope.to, envelope.inc, envelope.seq)
-        inner = self._verifier.verify(self._privacy.seals.open(envelope.body, envelope.sender, bound), now)
+        inner = self._verifier.verify(self._privacy.seals.open(envelope.body, envelope.sender), now)
         if inner.message.sender != envelope.sender or isinstance(inner.message, Sealed):
             raise RemoteProtocolError(envelope.sender, "seals what is not its own word")
         return inner
@@ -230,8 +229,7 @@ class Desk:
     def _sealed(self, to: str, wire: bytes, now: datetime) -> bytes:
         """Return the message that only one home can read; how long it holds says the one inside."""
         assert self._privacy is not None
-        bound = envelope_of(self._identity.id, to, self._store.incarnation, self._seq + 1)
-        body = {"body": self._privacy.seals.seal(wire, to, bound)}
+        body = {"body": self._privacy.seals.seal(wire, to)}
         return self._sign(Whisper(kind=Sealed, to=to, expires_at=now + EVIDENCE_LIFE, body=body), now).wire
 
     def _recital(self, asked: Recite, now: datetime) -> Iterator[bytes]:

@@ -16,11 +16,11 @@ from coordinator.masked_balancing import Circle, MaskedNeighbours
 from coordinator.masked_events import MaskedFinished, SayAbandon, SayRoster, SayShare
 from coordinator.masked_negotiation import MaskedNegotiation
 from coordinator.masked_roster import Flappers
+from coordinator.masked_sealing import PairSeals
 from coordinator.masking import PairMasks
 from coordinator.messages import Abandon, Message, Roster, Share
 from coordinator.negotiation_events import Finished
 from coordinator.pairing import Pairing
-from coordinator.masked_sealing import Seals
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 
@@ -41,7 +41,7 @@ class Privacy:
     me: str
     inc: int
     masks: PairMasks
-    seals: Seals
+    seals: PairSeals
     neighbours: MaskedNeighbours
 
     @classmethod
@@ -54,28 +54,20 @@ class Privacy:
         if not charter.rules.masked:
             return None
         me = identity.id
-        masking: dict[str, bytes] = {}
-        sending: dict[str, bytes] = {}
-        receiving: dict[str, bytes] = {}
-        for member in charter.homes:
-            if member.id == me:
-                continue
-            key = decode_base64(member.exchange_key or "")
-            try:
-                masking[member.id] = identity.shared_secret(key, f"masks|{charter.community_id}")
-                sending[member.id] = identity.shared_secret(key, f"seal|{charter.community_id}|{me}|{member.id}")
-                receiving[member.id] = identity.shared_secret(key, f"seal|{charter.community_id}|{member.id}|{me}")
-            except ValueError:
-                raise ConfigError(
-                    f"the charter's exchange_key of {member.name} cannot be used: that home must alter it"
-                ) from None
-        masks = PairMasks(me, masking)
+        keys = {home.id: decode_base64(home.exchange_key or "") for home in charter.homes if home.id != me}
+        try:
+            seals = PairSeals(identity, charter.community_id, keys)
+        except ValueError as error:
+            name = charter.by_id[str(error)].name
+            raise ConfigError(f"the charter's exchange_key of {name} cannot be used: that home must alter it") from None
+        purpose = f"masks|{charter.community_id}"
+        masks = PairMasks(me, {home: identity.shared_secret(key, purpose) for home, key in keys.items()})
         return cls(
             charter=charter,
             me=me,
             inc=inc,
             masks=masks,
-            seals=Seals(sending, receiving),
+            seals=seals,
             neighbours=MaskedNeighbours(me=me, rules=charter.rules, terms=charter.terms, masks=masks),
         )
 

@@ -168,6 +168,8 @@ class Mill:
                 return dice.choice(choices)
             case {"anyOf": either}:
                 return self._value(dice.choice(either))
+            case {"type": "boolean"}:
+                return dice.random() < 0.5
             case {"type": "integer", "minimum": low, "maximum": high}:
                 return dice.choice((low, high, dice.randint(low, high), dice.randint(max(low, -9), min(high, 9))))
             case {"type": "array", "items": items}:

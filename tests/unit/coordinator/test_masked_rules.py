@@ -18,7 +18,6 @@ from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
 from coordinator.masked_trading import Privacy
 from coordinator.messages import EVERYBODY, Ask, Deviation, Message, Presence, Sealed
-from coordinator.masked_sealing import envelope_of
 
 MASKED = Rules(horizon_slots=4, masked=True)
 STREET = Street(5, MASKED, salt=3)
@@ -95,7 +94,7 @@ def street(tmp_path: Path) -> Neighbourhood:
 def seal(street: Neighbourhood, sender: Identity, to: str, wire: bytes) -> bytes:
     privacy = Privacy.of(street.charter, sender, 1)
     assert privacy is not None
-    body = privacy.seals.seal(wire, to, envelope_of(sender.id, to, 1, 5))
+    body = privacy.seals.seal(wire, to)
     return said(street, sender, Sealed, to, body=body)
 
 

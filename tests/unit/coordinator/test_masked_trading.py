@@ -13,9 +13,9 @@ from coordinator.balancing import Numbers
 from coordinator.charter import Rules
 from coordinator.contracts import Contract
 from coordinator.masked_events import MaskedFinished
+from coordinator.masked_sealing import SIZES
 from coordinator.messages import ADAPTER, Sealed
 from coordinator.pairing import rotation
-from coordinator.masked_sealing import SIZES
 from coordinator.sessions import Session
 from coordinator.slots import Slot
 
