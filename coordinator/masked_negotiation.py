@@ -196,7 +196,9 @@ class MaskedNegotiation:
             return []
         words, this = checked_words(share.sender, share.numbers, self._rules.vector_length), self._round
         if self.state is not State.DONE and share.round > self._number:
-            self._early.put(share, words)
+            # Nobody can be two rounds ahead: the one between lacks our share.
+            if share.round == self._number + 1:
+                self._early.put(share, words)
             return []
         if self.state is State.DONE or this is None or share.round < self._number or share.sender in this.shares:
             return self._say_again(share.round, now)

@@ -135,3 +135,9 @@ def test_arrows_are_as_thick_as_their_energy() -> None:
         arrow(layout, layout.homes[0], layout.homes[3], 5).shaft
         != arrow(layout, layout.homes[3], layout.homes[0], 5).shaft
     )
+
+
+def test_what_neighbours_see_is_said_by_the_charters_rule_and_the_owners_choice() -> None:
+    assert "every few seconds" in words.seen(masked=False, sharing=True)
+    assert "every few seconds" not in words.seen(masked=False, sharing=False)
+    assert words.seen(masked=True, sharing=True).startswith("the sum of all bids")
