@@ -84,10 +84,10 @@ def charter_lines(charter: Charter) -> list[str]:
     lines.append(f"rules: {said or 'the usual ones'}")
     if charter.rules.masked:
         lines.append(
-            f"bids are masked: of {charter.rules.roster_min} homes or more only the sum is known; "
+            f"bids are masked: of {charter.roster_min} homes or more only the sum is known; "
             "with fewer, or when one fails, homes bid in the open for the coming slot alone"
         )
-        if count < charter.rules.roster_min:
+        if count < charter.roster_min:
             lines.append(f"with {count} homes no bid is masked yet")
     lines.append(
         f"a change needs {quorum(len(charter.members))} of {len(charter.members)} votes "

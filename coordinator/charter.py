@@ -30,7 +30,7 @@ class Document(BaseModel):
 
 
 ROSTER_MIN = 5
-"""What a masked charter that says nothing means."""
+"""In fewer homes masks hide too little of each."""
 
 _SCALED = (
     *("ready_s", "rounds_s", "offers_s", "expiry_s", "gate_s", "round_timeout_s"),
@@ -76,7 +76,7 @@ class Rules(Document):
     residual_expiry_s: int = Field(215, description="after the slot's end: offers without an answer lapse")
     residual_gate_s: int = Field(260, description="after the slot's end: positions are fixed, bills follow")
     masked: bool | None = Field(None, description="bids are masked, what is said to one home is sealed")
-    masked_roster_min: int | None = Field(None, ge=5, description="fewer homes do not add up masked bids; usually 5")
+    masked_roster_min: int | None = Field(None, ge=5, description="fewer homes do not add up masked bids")
 
     @field_validator("masked")
     @classmethod
@@ -113,11 +113,6 @@ class Rules(Document):
     def vector_length(self) -> int:
         """Entries of prices and bids: a trade per slot of the horizon and, under a feeder limit, a grid exchange."""
         return self.horizon_slots * (2 if self.feeder_limit_w else 1)
-
-    @property
-    def roster_min(self) -> int:
-        """So many homes at least add up masked bids: in fewer, some know too much of the rest."""
-        return self.masked_roster_min or ROSTER_MIN
 
     @property
     def balances_together(self) -> bool:
@@ -302,6 +297,14 @@ class Charter(Document):
     def public_keys(self) -> dict[str, bytes]:
         """Of those who may speak."""
         return {member.id: decode_base64(member.public_key) for member in self.homes}
+
+    @property
+    def roster_min(self) -> int:
+        """So many homes at least add up masked bids: where the rules say nothing, as many as may change the charter.
+
+        Who keeps a home from hearing the others must have so many in league, itself left out, to learn its bid.
+        """
+        return self.rules.masked_roster_min or max(ROSTER_MIN, 2 * len(self.homes) // 3 + 1)
 
     @cached_property
     def by_id(self) -> dict[str, Member]:

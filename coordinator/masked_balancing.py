@@ -47,9 +47,11 @@ class MaskedNeighbours:
 
     Args:
         terms: The charter it goes by.
+        circle_min: So many homes it takes.
     """
 
-    def __init__(self, *, me: str, rules: Rules, terms: str, masks: PairMasks) -> None:
+    def __init__(self, *, me: str, rules: Rules, terms: str, masks: PairMasks, circle_min: int) -> None:
+        self._circle_min = circle_min
         self._me, self._rules, self._terms, self._masks = me, rules, terms, masks
         self._circles: dict[int, Circle] = {}
         self._slot = -1
@@ -59,7 +61,7 @@ class MaskedNeighbours:
 
     def known(self, slot: int, circle: Circle) -> None:
         """Take who tells in a slot; in a small circle nobody does."""
-        if len(circle.homes) >= self._rules.roster_min and self._me in circle.homes:
+        if len(circle.homes) >= self._circle_min and self._me in circle.homes:
             self._circles = {**dict(sorted(self._circles.items())[-1:]), slot: circle}
 
     def share(self, slot: Slot, numbers: Numbers, now: datetime, every_s: float) -> dict[str, int | str] | None:

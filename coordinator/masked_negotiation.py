@@ -60,6 +60,7 @@ class MaskedNegotiation:
         inc: Incarnation of the own ledger.
         masks: The secrets with the neighbours.
         known: Neighbours that may take part.
+        roster_min: So many homes it takes.
         balances: Whether this home tells its deviations in the slot.
     """
 
@@ -76,6 +77,7 @@ class MaskedNegotiation:
         inc: int,
         masks: PairMasks,
         known: Collection[str],
+        roster_min: int,
         balances: bool = False,
     ) -> None:
         self.slot = slot
@@ -84,6 +86,7 @@ class MaskedNegotiation:
         """Whose word was missing when the masked negotiation ended."""
         self._me, self._rules, self._bidder, self._masks, self._terms = me, rules, bidder, masks, terms
         length = rules.vector_length
+        self._roster_min = roster_min
         self._prices = (*opening_micro, *(0,) * (length - len(opening_micro)))
         self._anchor_wh = [float(e) for e in warm_wh] if warm_wh else [0.0] * length
         self.rounds_at = slot.start_at - timedelta(seconds=rules.rounds_s)
@@ -220,8 +223,8 @@ class MaskedNegotiation:
     def _agree(self, now: datetime) -> list[MaskedEvent]:
         self.state = State.AGREEING
         said = self._joining.fix()
-        if len(self.roster) < self._rules.roster_min:
-            return self._open(now, f"{len(self.roster)} homes are there, masked bids take {self._rules.roster_min}")
+        if len(self.roster) < self._roster_min:
+            return self._open(now, f"{len(self.roster)} homes are there, masked bids take {self._roster_min}")
         self._spoken = {AGREED: Spoken(said, now)}
         if self._instead.known() & self.roster:
             return self._open(now, GIVEN_UP)

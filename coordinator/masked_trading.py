@@ -68,7 +68,9 @@ class Privacy:
             inc=inc,
             masks=masks,
             seals=seals,
-            neighbours=MaskedNeighbours(me=me, rules=charter.rules, terms=charter.terms, masks=masks),
+            neighbours=MaskedNeighbours(
+                me=me, rules=charter.rules, terms=charter.terms, masks=masks, circle_min=charter.roster_min
+            ),
         )
 
 
@@ -101,6 +103,7 @@ class MaskedTrading:
             inc=self._privacy.inc,
             masks=self._privacy.masks,
             known=frozenset(self._others) - self._flappers.out(slot.key),
+            roster_min=self._privacy.charter.roster_min,
             balances=preparation.balances and self._rules.balances_together,
         )
 

@@ -64,6 +64,7 @@ class MaskedHall:
                 inc=7,
                 masks=_privacy(street, home).masks,
                 known=[other for other in street.ids if other != home],
+                roster_min=street.charter.roster_min,
                 balances=True,
             )
             for n, home in enumerate(street.ids)

@@ -52,9 +52,9 @@ def test_a_price_rule_that_needs_every_bid_is_refused() -> None:
         Rules(masked=True, price_rule="sdr")
 
 
-def test_fewer_than_five_can_never_be_enough() -> None:
-    assert MASKED.roster_min == 5
-    assert Rules(masked=True, masked_roster_min=8).roster_min == 8
+def test_fewer_than_five_or_than_two_thirds_are_not_enough_unless_the_charter_says_so() -> None:
+    assert [Street(homes, MASKED).charter.roster_min for homes in (3, 5, 6, 9, 17)] == [5, 5, 5, 7, 12]
+    assert Street(9, Rules(horizon_slots=4, masked=True, masked_roster_min=9)).charter.roster_min == 9
     with pytest.raises(ValidationError, match="greater than or equal to 5"):
         Rules(masked=True, masked_roster_min=4)
 
