@@ -6,11 +6,13 @@ at most one battery; its program is written down here once, its solvers live on,
 change. Tests hold its bids, the trades it keeps and its plans against `Planner`.
 
 Columns in blocks of n slots: charge, discharge, stored, import, export, and `free`: the trade q when bidding, the part
-of a given trade that would take reselling grid energy when planning. In kW and kWh.
+of a given trade that would take reselling grid energy when planning; where energy bears a fee on its way into the
+home, also `delivered`. In kW and kWh.
 
     balance     import - export + discharge - charge (+ q)  =  load - pv (- given q)
     dynamics    stored - stored before - h * eta_c * charge + h / eta_d * discharge  =  0
-    no resale   q >= -(pv + discharge),   q <= load + charge
+    no resale   q >= -(pv + discharge),   q <= load + charge        (not behind one connection)
+    delivered   >= load - pv + charge - discharge
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +31,7 @@ from coordinator.quantities import MICRO
 
 _SHORT_MIN_KW = SHORT_MIN_W / 1000
 _NO_BATTERY = Battery(capacity_wh=0.0, charge_max_w=0.0, discharge_max_w=0.0)
-_CHARGE, _DISCHARGE, _STORED, _IMPORT, _EXPORT, _FREE = range(6)
+_CHARGE, _DISCHARGE, _STORED, _IMPORT, _EXPORT, _FREE, _DELIVERED = range(7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Outlook:
     Args:
         stored_wh: Energy in the battery now.
         terminal_per_kwh: Price of energy left at the end, before discharge losses.
+        delivery_per_kwh: As `Options`; None: nothing.
     """
 
     load_w: Floats
@@ -47,6 +50,7 @@ class Outlook:
     export_per_kwh: Floats
     stored_wh: float
     terminal_per_kwh: float
+    delivery_per_kwh: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,8 @@ class QuickHome:
 
     Args:
         rho_micro: Step size of the charter in micro-units per kWh and W.
-        rise_per_kwh_kw: As `Options`.
+        rise_per_kwh_kw: As `Options`; so is `one_connection`.
+        delivery: Whether outlooks name a fee on what is delivered.
     """
 
     def __init__(
@@ -81,14 +86,28 @@ class QuickHome:
         wear_per_kwh: float,
         rho_micro: int,
         rise_per_kwh_kw: float = 0.0,
+        one_connection: bool = False,
+        delivery: bool = False,
     ) -> None:
         self._battery, self._n, self._h = battery or _NO_BATTERY, horizon, slot_h
         self._rho, self._wear, self._rise = rho_micro / MICRO, wear_per_kwh, slot_h * rise_per_kwh_kw
         late = np.arange(horizon) / horizon
         self._tie_charge = slot_h * TIE_BREAK_PER_KWH * (1 - late)
         self._tie_discharge = slot_h * TIE_BREAK_PER_KWH * late
-        self._bidding = _Solver(self._battery, horizon, slot_h, rise=self._rise, bend=1000 * slot_h * self._rho)
-        self._planning = _Solver(self._battery, horizon, slot_h, rise=self._rise, bend=None)
+        self._passing_on, self._blocks = one_connection, 7 if delivery else 6
+        bends = 1000 * slot_h * self._rho, None
+        self._bidding, self._planning = (
+            _Solver(
+                self._battery,
+                horizon,
+                slot_h,
+                rise=self._rise,
+                bend=bend,
+                passing_on=one_connection,
+                delivery=delivery,
+            )
+            for bend in bends
+        )
 
     def begin(self, outlook: Outlook) -> None:
         """Take the horizon of the slot to be negotiated."""
@@ -97,10 +116,12 @@ class QuickHome:
         self._pv_kw = np.maximum(outlook.pv_w, 0.0) / 1000
         self._outlook = outlook
         start_kwh = min(max(outlook.stored_wh, 0.0), battery.capacity_wh) / 1000
-        self._true = np.zeros((6, n))
+        self._true = np.zeros((self._blocks, n))
         self._true[_CHARGE] = self._true[_DISCHARGE] = h * self._wear / 2
         self._true[_STORED, -1] = -outlook.terminal_per_kwh * battery.efficiency_discharge
         self._true[_IMPORT], self._true[_EXPORT] = h * outlook.import_per_kwh, -h * outlook.export_per_kwh
+        if outlook.delivery_per_kwh is not None:
+            self._true[_DELIVERED] = h * outlook.delivery_per_kwh
         cost = self._true.copy()
         cost[_CHARGE] += self._tie_charge
         cost[_DISCHARGE] += self._tie_discharge
@@ -110,8 +131,11 @@ class QuickHome:
         self._bidding.begin(cost.copy(), self._load_kw, self._pv_kw, start_kwh, floor_kwh)
         cost[_FREE] = h * (1 + 3 * float(np.abs(outlook.import_per_kwh).max()))
         self._planning.begin(cost, self._load_kw, self._pv_kw, start_kwh, floor_kwh)
-        self._lowest = -np.floor((1000 * self._pv_kw + battery.discharge_max_w) * h)
-        self._highest = np.floor((1000 * self._load_kw + battery.charge_max_w) * h)
+        if self._passing_on:
+            self._lowest, self._highest = np.full(n, -np.inf), np.full(n, np.inf)
+        else:
+            self._lowest = -np.floor((1000 * self._pv_kw + battery.discharge_max_w) * h)
+            self._highest = np.floor((1000 * self._load_kw + battery.charge_max_w) * h)
         self._expected = np.zeros(n)
         self._prices = np.zeros(n)
 
@@ -191,28 +215,45 @@ class QuickHome:
 class _Solver:
     """The program with free trades (`bend` given: how steep their square is) or with given ones.
 
-    `rise` is how steep the squares of import and export are. The interior point solver has no warm start, but keeps
-    what it learned of the matrices.
+    `rise` is how steep the squares of import and export are, `passing_on` allows resale. The interior point solver has
+    no warm start, but keeps what it learned of the matrices.
     """
 
-    def __init__(self, battery: Battery, n: int, h: float, *, rise: float, bend: float | None) -> None:
-        self._battery, self._n = battery, n
+    def __init__(
+        self,
+        battery: Battery,
+        n: int,
+        h: float,
+        *,
+        rise: float,
+        bend: float | None,
+        passing_on: bool,
+        delivery: bool,
+    ) -> None:
+        self._battery, self._n, self._passing_on, self._delivery = battery, n, passing_on, delivery
         q = 0.0 if bend is None else 1.0
         into, out_of = h * battery.efficiency_charge, h / battery.efficiency_discharge
         same = [[-1.0, 1.0, 0.0, 1.0, -1.0, q], [-into, out_of, 0.0, 0.0, 0.0, 0.0]]
         change = [[0.0] * 6, [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]]
         one, step = sparse.eye_array(n), sparse.eye_array(n) - sparse.eye_array(n, k=-1)
+        width = 7 if delivery else 6
+        more = [0.0] * (width - 6)
+        same, change = ([[*row, *more] for row in rows] for rows in (same, change))
         self._a = sparse.csc_matrix(sparse.kron(np.array(same), one) + sparse.kron(np.array(change), step))
         # trades given: discharge + short >= -(pv + q) and charge + short >= q - load; else charge - q >= -load
-        limits = [[0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0, 0.0, -1.0 if q else 1.0]]
-        self._g = sparse.csc_matrix(sparse.kron(np.array(limits), one))
-        self._p = sparse.csc_matrix(sparse.diags_array(np.repeat([0.0, rise, bend or 0.0], [3 * n, 2 * n, n])))
-        self._low, self._high = np.zeros((6, n)), np.full((6, n), np.inf)
+        no_resale = [[0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0, 0.0, -1.0 if q else 1.0]]
+        limits = [] if passing_on else [[*row, *more] for row in no_resale]
+        if delivery:
+            limits.append([-1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+        self._g = sparse.csc_matrix(sparse.kron(np.array(limits), one)) if limits else None
+        steep = np.repeat([0.0, rise, bend or 0.0, 0.0], [3 * n, 2 * n, n, (width - 6) * n])
+        self._p = sparse.csc_matrix(sparse.diags_array(steep))
+        self._low, self._high = np.zeros((width, n)), np.full((width, n), np.inf)
         self._high[_CHARGE], self._high[_DISCHARGE] = battery.charge_max_w / 1000, battery.discharge_max_w / 1000
         self._high[_STORED] = battery.capacity_wh / 1000
         if bend is not None:
             self._low[_FREE] = -np.inf
-        self._b, self._g_low = np.zeros((2, n)), np.zeros((2, n))
+        self._b, self._g_low = np.zeros((2, n)), np.zeros((len(limits), n))
         self._solver: piqp.SparseSolver | None = None
         self._known: dict[bytes, tuple[Floats | None, Floats]] = {}
         self.stored_values: Floats = np.zeros(n)
@@ -222,7 +263,10 @@ class _Solver:
         self._cost = cost
         self._known.clear()
         self._b[0], self._b[1, 0] = load_kw - pv_kw, start_kwh
-        self._g_low[0], self._g_low[1] = -pv_kw, -load_kw
+        if not self._passing_on:
+            self._g_low[0], self._g_low[1] = -pv_kw, -load_kw
+        if self._delivery:
+            self._g_low[-1] = load_kw - pv_kw
         self._low[_STORED] = floor_kwh
         vectors = {
             "c": cost.ravel(),
@@ -255,8 +299,9 @@ class _Solver:
         if key not in self._known:
             b, low = self._b.copy(), self._g_low.copy()
             b[0] -= trade_kw
-            low[0] -= trade_kw
-            low[1] += trade_kw
+            if not self._passing_on:
+                low[0] -= trade_kw
+                low[1] += trade_kw
             self._solver.update(b=b.ravel(), h_l=low.ravel())
             self._known[key] = self._x(), np.array(self._solver.result.y)[self._n :]
         x, self.stored_values = self._known[key]
@@ -266,4 +311,4 @@ class _Solver:
         assert self._solver is not None
         if self._solver.solve() != piqp.PIQP_SOLVED:
             return None
-        return np.array(self._solver.result.x).reshape(6, self._n)
+        return np.array(self._solver.result.x).reshape(-1, self._n)

@@ -16,6 +16,7 @@ from coordinator.matching import scale_down
 from coordinator.negotiation import Finished
 from coordinator.pricing import floor_price
 from coordinator.quantities import MICRO
+from coordinator.rounds import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Homes:
                 wear_per_kwh=options.wear_per_kwh,
                 rho_micro=options.rules.rho_micro,
                 rise_per_kwh_kw=options.rise_per_kwh_kw,
+                one_connection=options.one_connection,
+                delivery=len(options.delivery_per_kwh) > 0,
             )
             for life in street.lives.homes
         ]
@@ -62,8 +65,16 @@ class Homes:
     def plan(self, t: int, stored_wh: Floats, expected: Expectation) -> Planned:
         for i, home in enumerate(self._homes):
             home.begin(self._outlook(i, t, float(stored_wh[i]), expected))
-        deals, rounds = self._trade(t) if self._trading else ((), 0)
+        deals: list[Deal] = []
         bound = np.zeros(len(self._homes), dtype=np.int64)
+        rounds = 0
+        if self._trading:
+            outcome, expected_wh = self._negotiate(t)
+            rounds = outcome.rounds
+            if self._street.options.one_connection:
+                bound = expected_wh[:, 0]
+            else:
+                deals = self._contracts(t, outcome)
         for deal in deals:
             bound[deal.buyer] += deal.energy_wh
             bound[deal.seller] -= deal.energy_wh
@@ -78,6 +89,7 @@ class Homes:
 
     def _outlook(self, i: int, t: int, stored_wh: float, expected: Expectation) -> Outlook:
         street, n = self._street, expected.load_w.shape[1]
+        delivery = street.options.delivery_per_kwh
         return Outlook(
             load_w=expected.load_w[i],
             pv_w=expected.pv_w[i],
@@ -85,9 +97,11 @@ class Homes:
             export_per_kwh=street.export_micro[i, t : t + n] / MICRO,
             stored_wh=stored_wh,
             terminal_per_kwh=street.options.terminal_per_kwh[i],
+            delivery_per_kwh=np.array(delivery[t : t + n]) if len(delivery) else None,
         )
 
-    def _trade(self, t: int) -> tuple[list[Deal], int]:
+    def _negotiate(self, t: int) -> tuple[Outcome, Integers]:
+        """Return the negotiation's end and what every home would trade by it, whole Wh, shape (homes, horizon)."""
         street, rules = self._street, self._street.options.rules
         slot = street.slot(t)
         n = rules.horizon_slots
@@ -101,9 +115,10 @@ class Homes:
             openings, warm = carried_on(self._last, openings, slot)
         self._last = negotiate(bidders, openings, slot=slot, rules=rules, warm=warm)
         # what a home bid for later slots and nobody matched, it will not get: a plan must not count on it
-        for name, trades_wh in matched_wh(self._last).items():
-            bidders[name].expect(trades_wh)
-        return self._contracts(t, self._last), self._last.rounds
+        matched = matched_wh(self._last)
+        for name, home in bidders.items():
+            home.expect(matched[name])
+        return self._last, np.array([matched[name] for name in bidders])
 
     def _contracts(self, t: int, outcome: Outcome) -> list[Deal]:
         """Return what becomes a contract: matched, offered and accepted as `coordinator.trader` does."""
