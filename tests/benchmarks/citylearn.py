@@ -49,9 +49,9 @@ RISE_PER_KWH_KW = 0.12
 """By how much the grid's price rises per kW of the district; stands for ramping and load factor, which no tariff knows.
 """
 ROUNDS = 6
-"""Of a negotiation, at most: three weeks of homes 1-5 score .748 with six, .747 with as many as it takes (thirteen)."""
-EFFICIENCY = 0.911
-"""Of a battery, one way, as its home believes: that of the environment up to 30 % of the power, where most happens."""
+"""Of a negotiation, at most: a week of homes 1-5 scores .748 with six and .747 with as many as it takes, thirteen."""
+EFFICIENCY = 0.93
+"""Of a battery, one way, as its home believes; the environment's is 0.911 up to 30 % of the power and at most 0.949."""
 
 WEATHER = ("outdoor_dry_bulb_temperature", "diffuse_solar_irradiance", "direct_solar_irradiance")
 """What homes know of every hour of the next day: the environment tells it to every agent, 24 h ahead and without error.
@@ -103,23 +103,16 @@ def live(case: Case) -> Scores:
     for t in range(1, hours):  # nothing was decided before the first hour
         known = expected[t]
         if case.control == "real_time":
-            known = _with_truth(street, t, expected[t + 1] if t + 1 < hours else None)
+            known = with_truth(street, t, expected[min(t + 1, hours - 1)])
         net_wh[:, t] -= batteries.run(planning.plan(t, batteries.stored_wh, known).battery_w)
     return scores(net_wh, without_wh, price[:hours], carbon[:hours])
 
 
-def _with_truth(street: Street, t: int, later: Expectation | None) -> Expectation:
-    """Return the hour as it comes, and behind it what is forecast when it is over.
-
-    Args:
-        later: None in the last hour of all: it goes on as it is.
-    """
-    load_w, pv_w = street.load_w[:, t : t + 1], street.pv_w[:, t : t + 1]
-    if later is None:
-        return Expectation(load_w=np.repeat(load_w, 24, axis=1), pv_w=np.repeat(pv_w, 24, axis=1))
+def with_truth(street: Street, t: int, later: Expectation) -> Expectation:
+    """Return the hour as it comes and behind it what is forecast when it is over, `later`."""
     return Expectation(
-        load_w=np.hstack([load_w, later.load_w[:, :-1]]),
-        pv_w=np.hstack([pv_w, later.pv_w[:, :-1]]),
+        load_w=np.hstack([street.load_w[:, t : t + 1], later.load_w[:, :-1]]),
+        pv_w=np.hstack([street.pv_w[:, t : t + 1], later.pv_w[:, :-1]]),
     )
 
 
