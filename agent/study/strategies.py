@@ -114,11 +114,18 @@ class Homes:
         if self._last is not None:
             openings, warm = carried_on(self._last, openings, slot)
         self._last = negotiate(bidders, openings, slot=slot, rules=rules, warm=warm)
+        trades_wh = self._shares_wh(self._last) if street.options.one_connection else matched_wh(self._last)
         # what a home bid for later slots and nobody matched, it will not get: a plan must not count on it
-        matched = matched_wh(self._last)
         for name, home in bidders.items():
-            home.expect(matched[name])
-        return self._last, np.array([matched[name] for name in bidders])
+            home.expect(trades_wh[name])
+        return self._last, np.array([trades_wh[name] for name in bidders])
+
+    @staticmethod
+    def _shares_wh(outcome: Outcome) -> dict[str, list[int]]:
+        """Return the bids without their mean: behind one connection it takes what does not cancel, for all alike."""
+        bids = np.array(list(outcome.bids_wh.values()))
+        shares = np.rint(bids - bids.mean(axis=0)).astype(np.int64).tolist()
+        return dict(zip(outcome.bids_wh, shares, strict=True))
 
     def _contracts(self, t: int, outcome: Outcome) -> list[Deal]:
         """Return what becomes a contract: matched, offered and accepted as `coordinator.trader` does."""

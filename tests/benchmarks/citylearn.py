@@ -50,7 +50,7 @@ RISE_PER_KWH_KW = 0.12
 """
 ROUNDS = 3
 """Of a negotiation, at most; each begins where that of the hour before ended. In real time a week of homes 1-5 scores
-.745 with three as with six, a week of homes 11-17 .828 instead of .823."""
+.745 with three as with six, a week of homes 11-17 .826 instead of .823."""
 EFFICIENCY = 0.93
 """Of a battery, one way, as its home believes; the environment's is 0.911 up to 30 % of the power and at most 0.949."""
 
