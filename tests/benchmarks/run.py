@@ -226,7 +226,7 @@ def study(data: Path) -> Figures:
 
 
 def citylearn(data: Path) -> Figures:
-    """CityLearn Challenge 2022: the whole year with the plainest forecast; takes a quarter of an hour of CPU."""
+    """CityLearn Challenge 2022: the whole year with the plainest forecast; takes ten minutes of CPU."""
     from citylearn import figures, measure
 
     return figures(measure(data / "fontana17", kind="naive"))
