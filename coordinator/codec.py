@@ -113,22 +113,27 @@ class Verifier:
     Args:
         charter: Whose members may speak.
         me: Own id: messages to somebody else are refused.
-        allow: Called with the sender before its signature is checked; False drops the message (rate limit).
+        allow: Called with (sender, link) before the signature is checked; False drops the message (rate limit).
     """
 
-    def __init__(self, charter: Charter, me: str, allow: Callable[[str, datetime], bool] | None = None) -> None:
+    def __init__(
+        self, charter: Charter, me: str, allow: Callable[[tuple[str, str], datetime], bool] | None = None
+    ) -> None:
         self._charter = charter
         self._ever = {home: decode_base64(member.public_key) for home, member in charter.ever.items()}
         self._me = me
         self._allow = allow
 
-    def verify(self, wire: bytes, now: datetime) -> Verified[Any]:
+    def verify(self, wire: bytes, now: datetime, link: str = "") -> Verified[Any]:
         """Return the message.
+
+        Args:
+            link: Over which it came: who names others as senders of garbage uses up their share there and nowhere else.
 
         Raises:
             RemoteProtocolError: For everything that is wrong with it, and nothing else ever.
         """
-        line, sender = self._cheap_checks(wire, now)
+        line, sender = self._cheap_checks(wire, now, link)
         message = self._signed(wire, line, sender, self._charter.public_keys)
         now_ms = unix_ms(now)
         if message.expires_ms <= now_ms:
@@ -149,7 +154,7 @@ class Verifier:
         line, _, _ = wire.partition(b"\n")
         return Verified(self._signed(wire, line, head[2], self._ever), wire, _TOKEN)
 
-    def _cheap_checks(self, wire: bytes, now: datetime) -> tuple[bytes, str]:
+    def _cheap_checks(self, wire: bytes, now: datetime, link: str) -> tuple[bytes, str]:
         if len(wire) > MAX_BYTES:
             raise RemoteProtocolError("?", f"{len(wire)} bytes are over the limit of {MAX_BYTES}")
         line, newline, _ = wire.partition(b"\n")
@@ -162,7 +167,7 @@ class Verifier:
             raise RemoteProtocolError(sender, "is not a member")
         if to not in (self._me, EVERYBODY):
             raise RemoteProtocolError(sender, "was meant for somebody else")
-        if self._allow is not None and not self._allow(sender, now):
+        if self._allow is not None and not self._allow((sender, link), now):
             raise RemoteProtocolError(sender, "sends too much")
         return line, sender
 

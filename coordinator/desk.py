@@ -117,10 +117,10 @@ class Desk:
         what = f"{session.slot}|{session.trade}|{partner}"
         return hashlib.blake2b(what.encode(), key=key, digest_size=16).hexdigest()
 
-    def receive(self, wire: bytes, now: datetime) -> Verified[Any] | None:
-        """Take bytes from anywhere; return the verified message, or None when it was refused."""
+    def receive(self, wire: bytes, now: datetime, link: str = "") -> Verified[Any] | None:
+        """Take bytes from anywhere, over any link; return the verified message, or None when it was refused."""
         try:
-            verified = self._opened(self._verifier.verify(wire, now), now)
+            verified = self._opened(self._verifier.verify(wire, now, link), now, link)
             if verified.message.sender != self._identity.id:
                 self._take(verified, now)
         except RemoteProtocolError as error:
@@ -129,14 +129,14 @@ class Desk:
             return None
         return verified
 
-    def _opened(self, verified: Verified[Any], now: datetime) -> Verified[Any]:
+    def _opened(self, verified: Verified[Any], now: datetime, link: str) -> Verified[Any]:
         """Return the message inside a sealed one, verified as if it had come by itself."""
         envelope = verified.message
         if not isinstance(envelope, Sealed):
             return verified
         if self._privacy is None:
             raise RemoteProtocolError(envelope.sender, "sealed message in a community that does not seal")
-        inner = self._verifier.verify(self._privacy.seals.open(envelope.body, envelope.sender), now)
+        inner = self._verifier.verify(self._privacy.seals.open(envelope.body, envelope.sender), now, link)
         if inner.message.sender != envelope.sender or isinstance(inner.message, Sealed):
             raise RemoteProtocolError(envelope.sender, "seals what is not its own word")
         return inner

@@ -170,7 +170,8 @@ class LinkOptions:
     outbox: int = 500
     """QoS 1 messages held while the broker is away; above it the newest is dropped."""
     inbox: int = 2000
-    """Received messages held until they are read, over all links; above it the newest is dropped."""
+    """Received messages held until they are read, over all links; of a link that holds more than its share of them the
+    newest is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from coordinator.links import (
     explain_refusal,
 )
 from coordinator.mqtt_thread import NetworkThread
+from coordinator.mqtt_topics import covers
 from coordinator.tls import client_context
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class MqttLink:
         self.settings = settings
         self.dropped = 0
         """Messages of our own that found the outbox full."""
+        self.unasked = 0
+        """Messages on topics that were not asked for: an honest broker sends none."""
         self._options = options
         self._clock = clock
         self._deliver = deliver
@@ -210,7 +213,14 @@ class MqttLink:
 
     @_never_raises
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        self._deliver(Inbound(link=self.settings.name, topic=message.topic, payload=bytes(message.payload)))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        if any(covers(asked, topic) for asked in self.settings.subscribe):
+            self._deliver(Inbound(link=self.settings.name, topic=topic, payload=bytes(message.payload)))
+        else:
+            self.unasked += 1
 
     def _post(self, client: paho.Client, change: Callable[..., None], *args: Any) -> None:
         self._loop.call_soon_threadsafe(self._apply, client, change, *args)

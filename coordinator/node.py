@@ -4,20 +4,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from coordinator.balancing import Numbers
 from coordinator.charter import Charter
 from coordinator.clock import Clock
+from coordinator.codec import Verified, heading
 from coordinator.desk import Desk
 from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger_store import LedgerStore
-from coordinator.mqtt_topics import direct_topic, pub_topic
+from coordinator.mqtt_topics import direct_topic, pub_topic, publisher
 from coordinator.peers import Presence
 from coordinator.slots import Slot
-from coordinator.transport import Transport
+from coordinator.transport import Inbound, Transport
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +98,24 @@ class Node:
     async def _read(self) -> None:
         async for inbound in self._transport:
             now = self._clock.now()
-            verified = self.desk.receive(inbound.payload, now)
-            self._changed.set()
+            verified = self._take(inbound, now)
             if verified is not None and self.peers.heard(verified.message.sender, self._clock.monotonic(), now):
                 self._on_notice("info", f"{self._name(verified.message.sender)} is back")
+
+    def _take(self, inbound: Inbound, now: datetime) -> Verified[Any] | None:
+        """Hand a message to the desk, unless its topic is another home's than the sender that it names.
+
+        Topics prove nothing; but brokers let each home write on its own only, so a home that names others as senders
+        ends here and uses up nobody's share.
+        """
+        claimed = heading(inbound.payload)
+        if claimed is None or claimed[1] != publisher(inbound.topic):
+            self.desk.refused["speaks on the topic of another"] += 1
+            return None
+        verified = self.desk.receive(inbound.payload, now, inbound.link)
+        if verified is not None:
+            self._changed.set()
+        return verified
 
     async def _keep_time(self) -> None:
         while True:

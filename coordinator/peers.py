@@ -1,6 +1,6 @@
 """Who is there, and who sends too much."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -47,20 +47,20 @@ class Presence:
 
 @dataclass(slots=True)
 class RateLimit:
-    """A token bucket per sender, refilled in slot time: a slot's negotiation fits, a flood does not.
+    """A token bucket per source, refilled in slot time: a slot's negotiation fits, a flood does not.
 
     Args:
-        per_slot: Messages a sender may send per slot on average; up to as many at once.
+        per_slot: Messages a source may send per slot on average; up to as many at once.
         slot_s: Length of a slot.
     """
 
     per_slot: int
     slot_s: int
-    _buckets: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    _buckets: dict[Hashable, tuple[float, datetime]] = field(default_factory=dict)
 
-    def allow(self, sender: str, now: datetime) -> bool:
-        tokens, at = self._buckets.get(sender, (float(self.per_slot), now))
+    def allow(self, source: Hashable, now: datetime) -> bool:
+        tokens, at = self._buckets.get(source, (float(self.per_slot), now))
         if now > at:
             tokens = min(self.per_slot, tokens + (now - at).total_seconds() * self.per_slot / self.slot_s)
-        self._buckets[sender] = (tokens - 1 if tokens >= 1 else tokens, now)
+        self._buckets[source] = (tokens - 1 if tokens >= 1 else tokens, now)
         return tokens >= 1

@@ -12,7 +12,7 @@ anywhere on this way: who needs an answer keeps asking (the ledger's outbox).
 import asyncio
 import hashlib
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -42,6 +42,8 @@ OWN_MAX_BYTES = 256 * 1024
 
 _SEEN_MAX = 20_000
 _SEEN_TTL_S = 60.0
+_SHARE_LEAST = 100
+"""Of the inbox, however many links share it: a neighbour's last bids, offers and answers come in one burst."""
 
 
 def payload_id(payload: bytes) -> bytes:
@@ -86,17 +88,25 @@ class Deduplicator:
 
 
 class _Inbox:
-    """A bounded queue from many threads to one event loop. A full one refuses, it never blocks a network thread."""
+    """A bounded queue from many threads to one event loop. A full one refuses, it never blocks a network thread.
 
-    def __init__(self, capacity: int, loop: asyncio.AbstractEventLoop, on_episode: Callable[[int], None]) -> None:
+    Each link has its share, so that a neighbour who floods us costs us no word of another.
+
+    Args:
+        share: Most messages of one link.
+        on_episode: Told the link whose share is full, once until half of it is done.
+    """
+
+    def __init__(self, share: int, loop: asyncio.AbstractEventLoop, on_episode: Callable[[str], None]) -> None:
         self.dropped = 0
-        self._capacity = capacity
+        self._share = share
         self._loop = loop
         self._on_episode = on_episode
         self._items: deque[Inbound] = deque()
+        self._waiting: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._ready = asyncio.Event()
-        self._overflowing = False
+        self._overflowing: set[str] = set()
         self._closed = False
 
     def put(self, item: Inbound) -> None:
@@ -104,25 +114,31 @@ class _Inbox:
         with self._lock:
             if self._closed:
                 return
-            if len(self._items) < self._capacity:
+            if self._waiting[item.link] < self._share:
+                self._waiting[item.link] += 1
                 self._items.append(item)
                 if len(self._items) == 1:  # one wake-up per batch, so a stalled loop does not pile up wake-ups either
                     self._loop.call_soon_threadsafe(self._ready.set)
                 return
             self.dropped += 1
-            if not self._overflowing:
-                self._overflowing = True
-                self._loop.call_soon_threadsafe(self._on_episode, self._capacity)
+            if item.link not in self._overflowing:
+                self._overflowing.add(item.link)
+                self._loop.call_soon_threadsafe(self._on_episode, item.link)
 
     async def get(self) -> Inbound | None:
         """Return the oldest item; None once closed."""
+        # Others get their turn after each message: while a flood lasts, the queue is never empty.
+        await asyncio.sleep(0)
         while True:
             with self._lock:
                 if self._closed:
                     return None
                 if self._items:
-                    self._overflowing = self._overflowing and len(self._items) > self._capacity // 2
-                    return self._items.popleft()
+                    item = self._items.popleft()
+                    self._waiting[item.link] -= 1
+                    if self._waiting[item.link] <= self._share // 2:
+                        self._overflowing.discard(item.link)
+                    return item
                 self._ready.clear()
             await self._ready.wait()
 
@@ -194,7 +210,8 @@ class Transport:
         return received + sum(link.dropped for link in self._links)
 
     async def __aenter__(self) -> "Transport":
-        self._inbox = _Inbox(self._options.inbox, asyncio.get_running_loop(), self._inbox_full)
+        self._share = max(self._options.inbox // max(len(self._settings), 1), min(self._options.inbox, _SHARE_LEAST))
+        self._inbox = _Inbox(self._share, asyncio.get_running_loop(), self._inbox_full)
         made = (
             MqttLink(settings, self._options, self._clock, self._receive, self._on_notice)
             for settings in self._settings
@@ -295,6 +312,9 @@ class Transport:
             notice = LinkNotice(at=self._clock.now(), level="warning", link=link, text=text)
             self._inbox.on_loop(self._on_notice, notice)
 
-    def _inbox_full(self, capacity: int) -> None:
-        text = f"{capacity} received messages wait to be handled: new ones are dropped until half of them are done"
-        self._on_notice(LinkNotice(at=self._clock.now(), level="warning", link="", text=text))
+    def _inbox_full(self, link: str) -> None:
+        text = (
+            f"{self._share} messages of {link}'s broker wait to be handled: new ones of it are dropped until half of "
+            "them are done"
+        )
+        self._on_notice(LinkNotice(at=self._clock.now(), level="warning", link=link, text=text))

@@ -12,7 +12,7 @@ from typing import Any
 from agent.dashboard.picture import HomePicture, Picture
 from agent.dashboard.source import Feeds
 from agent.demo.launch import PARTS, InProcess, Launcher, Part, Processes, allow_open_files, end, last_line, spawn
-from agent.demo.neighbours import neighbours
+from agent.demo.neighbours import Street, neighbours
 from agent.demo.options import DemoOptions
 from agent.demo.pace import Pacemaker
 from agent.demo.report import make_report, savings_known
@@ -91,7 +91,7 @@ class Demo:
         """
         allow_open_files()
         street = await asyncio.to_thread(neighbours, self.options)
-        self.settled = settled = settle_in(self.options, street, self._wall.now())
+        self.settled = settled = await self._settle_in(street)
         self._clock = settled.clock.paced()
         try:
             await self._start_parts(settled, ("simulator", "broker"))
@@ -110,6 +110,10 @@ class Demo:
         finally:
             await self.launcher.stop_all(settled.homes)
         return report
+
+    async def _settle_in(self, street: Street) -> Settled:
+        """Write the files of all homes; who tests what may go wrong between the parts changes them here."""
+        return settle_in(self.options, street, self._wall.now())
 
     async def _start_parts(self, settled: Settled, parts: Sequence[Part]) -> None:
         for part in parts:

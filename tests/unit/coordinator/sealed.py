@@ -37,7 +37,7 @@ class Street:
     def identity(self, home: str) -> Identity:
         return next(identity for identity in self.members if identity.id == home)
 
-    def verifier(self, me: str, allow: Callable[[str, datetime], bool] | None = None) -> Verifier:
+    def verifier(self, me: str, allow: Callable[[tuple[str, str], datetime], bool] | None = None) -> Verifier:
         return Verifier(self.charter, me, allow)
 
     def header(self, sender: str, to: str = EVERYBODY, now: datetime = START, life: timedelta = HOUR) -> dict[str, Any]:

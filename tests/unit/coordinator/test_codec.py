@@ -205,11 +205,13 @@ def test_the_largest_bid_of_a_day_of_five_minutes_fits() -> None:
     assert VERIFIER.verify(wire, START).message.energy_wh == vector
 
 
-def test_the_rate_is_asked_before_the_dear_signature() -> None:
-    asked: list[str] = []
-    verifier = STREET.verifier(BERT, lambda sender, now: bool(asked.append(sender)))
-    assert refused(LINE + b"\nno signature", verifier=verifier) == "sends too much"
-    assert asked == [ANNA]
+def test_the_rate_is_asked_before_the_dear_signature_for_each_link_apart() -> None:
+    asked: list[tuple[str, str]] = []
+    verifier = STREET.verifier(BERT, lambda source, now: bool(asked.append(source)))
+    for link in ("", "carl"):
+        with pytest.raises(RemoteProtocolError, match="sends too much"):
+            verifier.verify(LINE + b"\nno signature", START, link)
+    assert asked == [(ANNA, ""), (ANNA, "carl")]
 
 
 def test_a_home_signs_only_for_itself() -> None:

@@ -1,0 +1,207 @@
+"""A wire between two programs that somebody holds in hand: it is cut, goes silent, or says something else.
+
+Whoever carries the neighbours' messages can do no more than what is here: a carrier, an evil broker, an evil name server.
+"""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+CONNECT, PUBLISH, PUBACK = 1, 3, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A message on its way from a broker to one of its readers."""
+
+    reader: str
+    topic: str
+    payload: bytes
+
+
+Trick = Callable[[Heard], Iterator[tuple[float, str, bytes]]]
+"""What is said instead: (delay in wall seconds, topic, payload) of any number of messages."""
+
+
+@dataclass
+class Wire:
+    """A TCP wire to `target` on this machine.
+
+    Attributes:
+        state: `open` passes everything on, `cut` closes every connection, `silent` takes everything and answers nothing.
+        garble: Changes what the far end answers.
+    """
+
+    port: int
+    target: int
+    state: Literal["open", "cut", "silent"] = "open"
+    garble: Callable[[bytes], bytes] | None = None
+    _server: asyncio.Server | None = None
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        await self._hang_up()
+
+    async def become(self, state: Literal["open", "cut", "silent"]) -> None:
+        """Change over; connections that lost something in between begin anew."""
+        before, self.state = self.state, state
+        if "silent" in (before, state) and state == "silent":
+            return
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if self.state != "cut":
+                await self._carry(near, answer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            answer.transport.abort()
+
+    async def _carry(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        far, ask = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            await _both(self._up(near, ask), self._down(far, answer, ask))
+        finally:
+            ask.transport.abort()
+
+    async def _up(self, near: asyncio.StreamReader, ask: asyncio.StreamWriter) -> None:
+        while data := await near.read(65536):
+            if self.state == "open":
+                ask.write(data)
+                await ask.drain()
+
+    async def _down(self, far: asyncio.StreamReader, answer: asyncio.StreamWriter, ask: asyncio.StreamWriter) -> None:
+        while data := await far.read(65536):
+            if self.state == "open":
+                answer.write(self.garble(data) if self.garble else data)
+                await answer.drain()
+
+
+@dataclass
+class BrokerWire(Wire):
+    """The wire from a broker to its readers, in the hands of who runs the broker.
+
+    Attributes:
+        trick: What readers are told instead of what the broker says; it is told with QoS 0.
+        no_way_for: Readers (user names) whose connections are closed.
+    """
+
+    trick: Trick | None = None
+    no_way_for: frozenset[str] = frozenset()
+    carried: int = 0
+
+    async def refuse(self, readers: frozenset[str]) -> None:
+        self.no_way_for = readers
+        await self._hang_up()
+
+    async def _carry(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        first, body = await read_packet(near)
+        reader = user_of(body) if first >> 4 == CONNECT else ""
+        if reader in self.no_way_for:
+            return
+        far, ask = await asyncio.open_connection("127.0.0.1", self.target)
+        ask.write(packet(first, body))
+        try:
+            await _both(self._up(near, ask), self._read_out(far, answer, ask, reader))
+        finally:
+            ask.transport.abort()
+
+    async def _read_out(
+        self, far: asyncio.StreamReader, answer: asyncio.StreamWriter, ask: asyncio.StreamWriter, reader: str
+    ) -> None:
+        while True:
+            first, body = await read_packet(far)
+            if self.state != "open":
+                continue
+            if first >> 4 != PUBLISH or self.trick is None:
+                self.carried += 1
+                answer.write(packet(first, body))
+            else:
+                topic, payload, number = opened(first, body)
+                if number is not None:
+                    ask.write(packet(PUBACK << 4, number))
+                for delay_s, said_on, said in self.trick(Heard(reader=reader, topic=topic, payload=payload)):
+                    self._say(answer, delay_s, packet(PUBLISH << 4, mqtt_string(said_on) + said))
+            await answer.drain()
+
+    def _say(self, answer: asyncio.StreamWriter, delay_s: float, data: bytes) -> None:
+        def now() -> None:
+            if not answer.transport.is_closing():
+                answer.write(data)
+
+        if delay_s <= 0:
+            now()
+        else:
+            asyncio.get_running_loop().call_later(delay_s, now)
+
+
+async def _both(*ways: "asyncio.Future[None] | object") -> None:
+    """Carry both ways until one of them ends."""
+    tasks = [asyncio.ensure_future(way) for way in ways]  # type: ignore[arg-type]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def read_packet(stream: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Return first byte and body of the next MQTT packet."""
+    first = (await stream.readexactly(1))[0]
+    length = shift = 0
+    while True:
+        byte = (await stream.readexactly(1))[0]
+        length |= (byte & 127) << shift
+        shift += 7
+        if not byte & 128:
+            return first, await stream.readexactly(length)
+
+
+def packet(first: int, body: bytes) -> bytes:
+    """Return an MQTT packet."""
+    length, encoded = len(body), bytearray()
+    while True:
+        length, low = divmod(length, 128)
+        encoded.append(low | (128 if length else 0))
+        if not length:
+            return bytes([first]) + bytes(encoded) + body
+
+
+def mqtt_string(text: str) -> bytes:
+    return struct.pack("!H", len(text.encode())) + text.encode()
+
+
+def user_of(connect: bytes) -> str:
+    """Return the user name in the body of a CONNECT without a will."""
+    rest = connect[10:]  # protocol name, level, flags, keepalive
+    for _ in range(2):  # client id, user name
+        length = struct.unpack("!H", rest[:2])[0]
+        field_, rest = rest[2 : 2 + length], rest[2 + length :]
+    return field_.decode()
+
+
+def opened(first: int, body: bytes) -> tuple[str, bytes, bytes | None]:
+    """Return topic, payload and packet number (None with QoS 0) of a PUBLISH."""
+    length = struct.unpack("!H", body[:2])[0]
+    topic, rest = body[2 : 2 + length].decode(), body[2 + length :]
+    return (topic, rest[2:], rest[:2]) if first & 6 else (topic, rest, None)

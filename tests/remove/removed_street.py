@@ -1,0 +1,264 @@
+"""Eight homes of which anything may be taken away: every part a process, every link through a wire that we hold.
+
+The demo's own street (agent/demo) with another life: two homes sell by day's odd hours and two by its even ones, round
+the clock, so that whatever is missing, the others have something to trade in every slot.
+"""
+
+import asyncio
+import contextlib
+import csv
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from evil_wire import BrokerWire, Wire
+
+from agent.config import HomeConfig
+from agent.dashboard.picture import HomePicture
+from agent.demo.director import Demo, Progress
+from agent.demo.home_files import HomeFiles
+from agent.demo.neighbours import Street
+from agent.demo.options import DEFAULT_START, DemoOptions
+from agent.demo.settle_in import Settled, free_ports, write_private
+from agent.simulator.settings import GateSettings
+from coordinator.clock import Pace, WallClock
+from coordinator.identity import Identity
+from coordinator.toml_file import read_toml
+
+HOMES = tuple(f"home-{number}" for number in range(1, 9))
+WRONG_CLOCK = "home-7"
+BLOCK_SLOTS = 12
+SELLERS = {"home-1": 0, "home-2": 0, "home-4": 0, "home-5": 1, "home-6": 1, "home-8": 1}
+"""Who has sun, and in which of every two blocks."""
+BATTERIES = ("home-1", "home-3", "home-5", "home-7")
+BATTERY = "battery = { capacity_kwh = 2.0, charge_kw = 1.5, discharge_kw = 1.5, round_trip_efficiency = 0.9 }"
+BATTERY_W = 1500.0
+SUN_W, LOAD_W = 2600.0, 700.0
+DAYS = 20
+SLOT = timedelta(minutes=15)
+ALIVE = ("bound", "counted")
+WALL = WallClock()
+
+
+def write_community(folder: Path) -> Path:
+    """Write the community folder of the street."""
+    (folder / "homes").mkdir(parents=True)
+    start = DEFAULT_START - timedelta(days=15)
+    times = [start + n * SLOT for n in range(DAYS * 96)]
+    tariff = [[f"{at:%Y-%m-%dT%H:%M:%SZ}", "0.30", "0.06"] for at in times]
+    _write(folder / "tariff.csv", ["time_utc", "import_price_per_kwh", "export_price_per_kwh"], tariff)
+    text = ['name = "street"\ntimezone = "UTC"\nslot_minutes = 15\ncurrency = "EUR"\ntariff = "tariff.csv"\n']
+    for name in HOMES:
+        rows = [
+            [f"{at:%Y-%m-%dT%H:%M:%SZ}", LOAD_W, SUN_W if n // BLOCK_SLOTS % 2 == SELLERS.get(name) else 0.0]
+            for n, at in enumerate(times)
+        ]
+        _write(folder / "homes" / f"{name}.csv", ["time_utc", "load_w", "pv_w"], rows)
+        battery = BATTERY if name in BATTERIES else ""
+        text.append(f'[[homes]]\nname = "{name}"\ntrace = "homes/{name}.csv"\npv_kwp = 3.0\n{battery}\n')
+    (folder / "community.toml").write_text("\n".join(text))
+    return folder
+
+
+def _write(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+class HeldDemo(Demo):
+    """The demo, with a wire of ours in every link between two programs of two parties."""
+
+    def __init__(self, options: DemoOptions) -> None:
+        super().__init__(options)
+        self.brokers: dict[str, BrokerWire] = {}
+        self.devices: dict[str, tuple[Wire, ...]] = {}
+        self.own_clock: GateSettings | None = None
+        self.ahead = timedelta(0)
+        """How far the clock of the home with a clock of its own is ahead."""
+
+    async def _settle_in(self, street: Street) -> Settled:
+        settled = await super()._settle_in(street)
+        ports = iter(free_ports(3 * len(settled.homes)))
+        for home in settled.homes:
+            self.brokers[home.name] = BrokerWire(next(ports), home.broker_port)
+            self.devices[home.name] = Wire(next(ports), home.inverter_port), Wire(next(ports), home.meter_port)
+        for home in settled.homes:
+            write_private(home.config, self._rewired(read_toml(home.config, HomeConfig), home))
+        for wire in self.wires():
+            await wire.start()
+        return settled
+
+    def wires(self) -> Iterator[Wire]:
+        yield from self.brokers.values()
+        for pair in self.devices.values():
+            yield from pair
+
+    def _rewired(self, config: HomeConfig, home: HomeFiles) -> HomeConfig:
+        """Lead every link of a home through its wire; one home has a clock of its own."""
+        peers = tuple(
+            peer.model_copy(update={"url": f"mqtt://127.0.0.1:{self.brokers[peer.member].port}"})
+            for peer in config.mqtt.peers
+        )
+        devices = {
+            name: device.model_copy(update={"url": f"tcp://127.0.0.1:{self._device_wire(home, device.url).port}"})
+            for name, device in config.devices.items()
+        }
+        clock = config.clock
+        if home.name == WRONG_CLOCK and clock is not None and clock.gate is not None:
+            gate = clock.gate.model_copy(update={"file": home.folder / "let-go"})
+            self.own_clock = gate
+            clock = clock.model_copy(update={"gate": gate})
+        mqtt = config.mqtt.model_copy(update={"peers": peers})
+        return config.model_copy(update={"mqtt": mqtt, "devices": devices, "clock": clock})
+
+    def _device_wire(self, home: HomeFiles, url: str) -> Wire:
+        return next(wire for wire in self.devices[home.name] if url.endswith(f":{wire.target}"))
+
+    def _set_pace(self, settled: Settled, speed: float, *, notice_s: float) -> None:
+        super()._set_pace(settled, speed, notice_s=notice_s)
+        self._tell_own_clock(settled.gate.paces()[-1])
+
+    def _tell_own_clock(self, pace: Pace) -> None:
+        assert self.own_clock is not None
+        self.own_clock.set_pace(Pace(wall_at=pace.wall_at, at=pace.at + self.ahead, speed=pace.speed))
+
+    def set_clock_ahead(self, by: timedelta) -> None:
+        """Set the clock of that home ahead of all others (behind, if negative), in one jump."""
+        assert self.settled is not None
+        self.ahead = by
+        self._set_pace(self.settled, self.speed, notice_s=0.5)
+
+
+@dataclass
+class HeldStreet:
+    """The street while its time runs, looked at as an outsider can: by the homes' topics and ledgers."""
+
+    demo: HeldDemo
+    progress: Progress
+    task: "asyncio.Task[dict[str, object]]"
+    watched: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def settled(self) -> Settled:
+        assert self.demo.settled is not None
+        return self.demo.settled
+
+    def file(self, name: str) -> HomeFiles:
+        return next(home for home in self.settled.homes if home.name == name)
+
+    def identity(self, name: str) -> Identity:
+        return Identity.load(self.file(name).folder / "key.pem")
+
+    def home(self, name: str) -> HomePicture:
+        assert self.demo.picture is not None
+        return self.demo.picture.homes[name]
+
+    @property
+    def soon(self) -> datetime:
+        """A time whose slots nobody can have agreed on yet."""
+        return self.progress.now + SLOT
+
+    def guard_pid(self, name: str) -> int:
+        """Return the process that the home's agent started: its guard."""
+        agent = self.demo.launcher.pids()[name]["agent"]
+        return children(agent)[0]
+
+    def partners(self, name: str, since: datetime) -> set[str]:
+        """Return with whom a home has firm contracts for slots from `since` on, in its own words."""
+        return {
+            trade.partner
+            for at, trade in self.home(name).trades()
+            if at >= since and trade.status in ALIVE and trade.energy_wh
+        }
+
+    def pairs(self, names: list[str], since: datetime) -> set[frozenset[str]]:
+        """Return the pairs of these homes of which both speak of a contract between them for a slot from `since` on."""
+        heard = {name: self.partners(name, since) for name in names}
+        return {frozenset((a, b)) for a in names for b in names if a < b and b in heard[a] and a in heard[b]}
+
+    def slots_traded(self, names: list[str], since: datetime) -> int:
+        """Return in how many slots from `since` on some of these homes have contracts with each other."""
+        return len(
+            {
+                at
+                for name in names
+                for at, trade in self.home(name).trades()
+                if at >= since and trade.partner in names and trade.status in ALIVE and trade.energy_wh
+            }
+        )
+
+    def hears_all(self, name: str) -> bool:
+        peers = self.home(name).peers
+        return peers is not None and all(peer.online for peer in peers.members)
+
+    def well(self, name: str) -> bool:
+        """Return whether a home reads its devices and hears all others."""
+        home = self.home(name)
+        return home.link_up and home.state is not None and home.state.quality == "valid" and self.hears_all(name)
+
+    async def until(self, true: Callable[[], object], within_s: float) -> bool:
+        """Wait until something is seen; return whether it was in time.
+
+        Raises:
+            AssertionError: If the street ended; its own error, if it ended by one.
+        """
+        give_up_s = WALL.monotonic() + within_s
+        while not true():
+            if self.task.done():
+                self.task.result()
+                raise AssertionError("the street ended by itself")
+            if WALL.monotonic() > give_up_s:
+                return False
+            await asyncio.sleep(0.1)
+        return True
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    return [each for each in _processes() if _parent(each) == pid]
+
+
+def _processes() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def held_street(folder: Path, speed: float) -> AsyncIterator[HeldStreet]:
+    """Start the street, and yield it once its time runs."""
+    traces = write_community(folder / "street")
+    # Every child of ours, and every process that one of them starts, finds this tree first.
+    os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[2]))
+    options = DemoOptions(
+        folder=folder / "d", traces=traces, hours=100, speed=speed, start_at=DEFAULT_START, page=False, processes=True
+    )
+    demo = HeldDemo(options)
+    seen: list[Progress] = []
+    running: HeldStreet | None = None
+
+    def note(progress: Progress) -> None:
+        seen[:] = [progress]
+        if running is not None:
+            running.progress = progress
+
+    task = asyncio.create_task(demo.run(note))
+    try:
+        while not (seen and seen[0].begun):
+            if task.done():
+                task.result()
+            await asyncio.sleep(0.05)
+        running = HeldStreet(demo, seen[0], task)
+        yield running
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        for wire in demo.wires():
+            await wire.stop()
