@@ -208,7 +208,7 @@ def test_a_flood_costs_the_newest_messages_and_one_line_and_passes() -> None:
                 own.transport.publish("flood/x", b"after")
                 assert (await anext(reader)).payload == b"after"
         assert [text for text in notices if "dropped" in text] == [
-            "10 received messages wait to be handled: new ones are dropped until half of them are done"
+            "10 messages of reader's broker wait to be handled: new ones of it are dropped until half of them are done"
         ]
 
     asyncio.run(run())

@@ -33,12 +33,14 @@ class Wire:
     Attributes:
         state: `open` passes everything on, `cut` closes every connection, `silent` takes everything and answers nothing.
         garble: Changes what the far end answers.
+        on_request: Called when the near end asks something.
     """
 
     port: int
     target: int
     state: Literal["open", "cut", "silent"] = "open"
     garble: Callable[[bytes], bytes] | None = None
+    on_request: Callable[[], None] | None = None
     _server: asyncio.Server | None = None
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
@@ -69,8 +71,8 @@ class Wire:
         try:
             if self.state != "cut":
                 await self._carry(near, answer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # cancelled by us: Python 3.11 would log it as an error of the server
         finally:
             self._tasks.discard(task)
             answer.transport.abort()
@@ -84,6 +86,8 @@ class Wire:
 
     async def _up(self, near: asyncio.StreamReader, ask: asyncio.StreamWriter) -> None:
         while data := await near.read(65536):
+            if self.on_request is not None:
+                self.on_request()
             if self.state == "open":
                 ask.write(data)
                 await ask.drain()
@@ -188,7 +192,8 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def mqtt_string(text: str) -> bytes:
-    return struct.pack("!H", len(text.encode())) + text.encode()
+    data = text.encode(errors="surrogateescape")
+    return struct.pack("!H", len(data)) + data
 
 
 def user_of(connect: bytes) -> str:

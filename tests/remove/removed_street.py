@@ -1,15 +1,15 @@
 """Eight homes of which anything may be taken away: every part a process, every link through a wire that we hold.
 
-The demo's own street (agent/demo) with another life: two homes sell by day's odd hours and two by its even ones, round
-the clock, so that whatever is missing, the others have something to trade in every slot.
+The demo's own street (agent/demo) with another life: three homes have sun in every other block of three hours and
+three in the blocks between, round the clock, so that whatever is missing, the others have something to trade.
 """
 
 import asyncio
 import contextlib
 import csv
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from coordinator.toml_file import read_toml
 HOMES = tuple(f"home-{number}" for number in range(1, 9))
 WRONG_CLOCK = "home-7"
 BLOCK_SLOTS = 12
-SELLERS = {"home-1": 0, "home-2": 0, "home-4": 0, "home-5": 1, "home-6": 1, "home-8": 1}
+SELLERS = {"home-1": 0, "home-2": 1, "home-4": 0, "home-5": 1, "home-6": 0, "home-8": 1}
 """Who has sun, and in which of every two blocks."""
 BATTERIES = ("home-1", "home-3", "home-5", "home-7")
 BATTERY = "battery = { capacity_kwh = 2.0, charge_kw = 1.5, discharge_kw = 1.5, round_trip_efficiency = 0.9 }"
@@ -68,10 +68,15 @@ def _write(path: Path, header: list[str], rows: list[list[object]]) -> None:
 
 
 class HeldDemo(Demo):
-    """The demo, with a wire of ours in every link between two programs of two parties."""
+    """The demo, with a wire of ours in every link between two programs of two parties.
 
-    def __init__(self, options: DemoOptions) -> None:
+    Args:
+        held: Homes whose brokers are read through our wires; devices always are.
+    """
+
+    def __init__(self, options: DemoOptions, held: Collection[str] = HOMES) -> None:
         super().__init__(options)
+        self._held = held
         self.brokers: dict[str, BrokerWire] = {}
         self.devices: dict[str, tuple[Wire, ...]] = {}
         self.own_clock: GateSettings | None = None
@@ -99,6 +104,8 @@ class HeldDemo(Demo):
         """Lead every link of a home through its wire; one home has a clock of its own."""
         peers = tuple(
             peer.model_copy(update={"url": f"mqtt://127.0.0.1:{self.brokers[peer.member].port}"})
+            if peer.member in self._held
+            else peer
             for peer in config.mqtt.peers
         )
         devices = {
@@ -121,8 +128,8 @@ class HeldDemo(Demo):
         self._tell_own_clock(settled.gate.paces()[-1])
 
     def _tell_own_clock(self, pace: Pace) -> None:
-        assert self.own_clock is not None
-        self.own_clock.set_pace(Pace(wall_at=pace.wall_at, at=pace.at + self.ahead, speed=pace.speed))
+        if self.own_clock is not None:
+            self.own_clock.set_pace(Pace(wall_at=pace.wall_at, at=pace.at + self.ahead, speed=pace.speed))
 
     def set_clock_ahead(self, by: timedelta) -> None:
         """Set the clock of that home ahead of all others (behind, if negative), in one jump."""
@@ -138,7 +145,6 @@ class HeldStreet:
     demo: HeldDemo
     progress: Progress
     task: "asyncio.Task[dict[str, object]]"
-    watched: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def settled(self) -> Settled:
@@ -231,15 +237,24 @@ def _parent(pid: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def held_street(folder: Path, speed: float) -> AsyncIterator[HeldStreet]:
-    """Start the street, and yield it once its time runs."""
+async def held_street(
+    folder: Path, speed: float, homes: int = len(HOMES), held: Collection[str] = HOMES
+) -> AsyncIterator[HeldStreet]:
+    """Start the street, or the first homes of it, and yield it once its time runs."""
     traces = write_community(folder / "street")
     # Every child of ours, and every process that one of them starts, finds this tree first.
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[2]))
     options = DemoOptions(
-        folder=folder / "d", traces=traces, hours=100, speed=speed, start_at=DEFAULT_START, page=False, processes=True
+        folder=folder / "d",
+        traces=traces,
+        homes=homes,
+        hours=100,
+        speed=speed,
+        start_at=DEFAULT_START,
+        page=False,
+        processes=True,
     )
-    demo = HeldDemo(options)
+    demo = HeldDemo(options, held)
     seen: list[Progress] = []
     running: HeldStreet | None = None
 

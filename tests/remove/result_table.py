@@ -12,7 +12,9 @@ DOCUMENT = Path(__file__).parents[2] / "CONTROL_POINTS.md"
 BEGIN, END = "<!-- table: made by `make remove-any-one` -->", "<!-- end of table -->"
 HEADER = ("component", "how", "what", "others traded", "batteries", "back after", "result")
 
-ASKED_NOBODY = "every TCP and UDP socket of every agent and guard, before and during each fault: only addresses in the settings"
+ASKED_NOBODY = (
+    "every TCP and UDP socket of every agent and guard, before and during each fault: only addresses in the settings"
+)
 NOT_BY_A_RUN = {
     "several brokers for one home (optional)": "`tests/integration/test_mqtt_transport.py::"
     "test_a_message_over_two_brokers_is_delivered_once_and_one_broker_may_fail`",
@@ -43,7 +45,9 @@ def plain_table(results: Sequence[Result], ledgers: Mapping[str, Any], took_s: i
     console.print(table)
     for result in results:
         for why in result.wrong:
-            console.print(f"[bold red]{result.case.row}, {result.case.how}[/] ({result.case.what}): {why}", highlight=False)
+            console.print(
+                f"[bold red]{result.case.row}, {result.case.how}[/] ({result.case.what}): {why}", highlight=False
+            )
     console.print(_ledger_words(ledgers, took_s), highlight=False)
 
 

@@ -1,0 +1,154 @@
+"""A flood at a real node over real brokers: refused before the dear checks, and everybody else is heard and served."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "unit" / "coordinator")]
+
+from mqtt_helpers import QUICK, owner_link, station, until
+from neighbourhood import START, ScriptedHome
+from sealed import Street
+
+import coordinator.codec
+import coordinator.desk
+from coordinator.broker import EmbeddedBroker, home_users
+from coordinator.clock import ManualClock, WallClock
+from coordinator.identity import encode_base64
+from coordinator.ledger_store import LedgerStore
+from coordinator.links import LinkNotice, LinkSettings
+from coordinator.messages import Presence
+from coordinator.mqtt_topics import direct_topic, pub_topic
+from coordinator.node import Node
+from coordinator.transport import Transport
+
+STREET = Street(4)
+ME, FLOODER, FRIEND, _ = STREET.ids
+COMMUNITY = STREET.charter.community_id
+LIMIT = 50
+PASSWORD = "reader-pw"
+
+
+class StillClock(ManualClock):
+    """Slot time stands still, so that no bucket fills again; links and loops run on."""
+
+    monotonic = WallClock.monotonic
+
+
+def own_broker(home: str) -> EmbeddedBroker:
+    return EmbeddedBroker("127.0.0.1", 0, home_users(COMMUNITY, home, "owner-pw", {ME: PASSWORD}))
+
+
+def reading(name: str, home: str, url: str) -> LinkSettings:
+    topics = (pub_topic(COMMUNITY, home), direct_topic(COMMUNITY, home, ME))
+    return LinkSettings(name=name, url=url, username=ME, password=SecretStr(PASSWORD), subscribe=topics)
+
+
+def presence(home: str, number: int) -> bytes:
+    """Return the number-th word of a home."""
+    return STREET.seal(Presence, home, now=START, inc=number).wire
+
+
+@asynccontextmanager
+async def node(folder: Path, *links: LinkSettings) -> AsyncIterator[Node]:
+    """Run one home's trading over these links."""
+    clock, notices = StillClock(START), list[LinkNotice]()
+    with LedgerStore(folder / "ledger.db", ME) as store:
+        async with Transport(links, clock, notices.append, options=QUICK) as transport:
+            here = Node(
+                charter=STREET.charter,
+                identity=STREET.identity(ME),
+                store=store,
+                household=ScriptedHome(rules=STREET.rules, seed=1),
+                transport=transport,
+                clock=clock,
+                on_notice=lambda level, text: None,
+            )
+            task = asyncio.create_task(here.run())
+            await until(lambda: all(link.connected for link in transport.links))
+            yield here
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+    """Signature checks by public key; fifty messages a slot are allowed."""
+    counted: Counter[bytes] = Counter()
+    honest = coordinator.codec.verify
+
+    def counting(public_key: bytes, signature: bytes, payload: bytes) -> bool:
+        counted[public_key] += 1
+        return honest(public_key, signature, payload)
+
+    monkeypatch.setattr(coordinator.codec, "verify", counting)
+    monkeypatch.setattr(coordinator.desk, "MESSAGES_PER_SLOT", LIMIT)
+    return counted
+
+
+def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
+    tmp_path: Path, checks: Counter[bytes]
+) -> None:
+    flooders = presence(FLOODER, 0).partition(b"\n")[0] + b"\n"
+    kinds = (
+        lambda n: presence(FLOODER, n),
+        lambda n: flooders + encode_base64(n.to_bytes(64, "big")).encode(),
+        lambda n: presence(FLOODER, n).replace(FLOODER.encode(), FRIEND.encode()),
+        lambda n: b"garbage %d" % n,
+    )
+
+    async def run() -> None:
+        async with (
+            own_broker(FLOODER) as evil,
+            own_broker(FRIEND) as good,
+            station(owner_link(evil.url)) as flooder,
+            station(owner_link(good.url)) as friend,
+            node(tmp_path, reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)) as here,
+        ):
+            for number in range(1600):
+                topic = (pub_topic(COMMUNITY, FLOODER), direct_topic(COMMUNITY, FLOODER, ME))[number % 2]
+                flooder.transport.publish(topic, kinds[number % 4](number), qos=0)
+                if number % 40 == 0:
+                    await asyncio.sleep(0)
+                if number % 80 == 0:
+                    friend.transport.publish(pub_topic(COMMUNITY, FRIEND), presence(FRIEND, number))
+            await until(lambda: here.desk.refused.total() + LIMIT // 2 >= 1600, 30)
+            assert here.peers.is_online(FRIEND)
+            assert here.desk.refused["sends too much"] >= 800 - LIMIT
+            assert here.desk.refused["speaks on the topic of another"] == 800
+            await until(lambda: checks[STREET.charter.public_keys[FRIEND]] == 20)
+
+    asyncio.run(run())
+    assert checks[STREET.charter.public_keys[FLOODER]] == LIMIT
+
+
+def test_while_a_flood_waits_everything_else_in_the_loop_gets_its_turn(tmp_path: Path, checks: Counter[bytes]) -> None:
+    """The queue is filled before the node reads: without a pause after each message it would be emptied in one go."""
+
+    async def run() -> list[int]:
+        seen: list[int] = []
+        async with own_broker(FLOODER) as evil, station(owner_link(evil.url)) as flooder:
+            async with node(tmp_path, reading("evil", FLOODER, evil.url)) as here:
+                put = asyncio.Event()
+
+                async def control_loop() -> None:
+                    while not put.is_set() or here.desk.refused.total() < 500:
+                        seen.append(here.desk.refused.total())
+                        await asyncio.sleep(0)
+
+                for number in range(500):
+                    flooder.transport.publish(pub_topic(COMMUNITY, FLOODER), b"garbage %d" % number, qos=0)
+                put.set()
+                async with asyncio.timeout(20):
+                    await control_loop()
+        return seen
+
+    seen = asyncio.run(run())
+    assert max(later - earlier for earlier, later in zip(seen, seen[1:], strict=False)) <= 2
