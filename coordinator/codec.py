@@ -114,15 +114,21 @@ class Verifier:
         charter: Whose members may speak.
         me: Own id: messages to somebody else are refused.
         allow: Called with (sender, link) before the signature is checked; False drops the message (rate limit).
+        heard: Called with sender, its time and ours when the signature fits, however old or young the message is.
     """
 
     def __init__(
-        self, charter: Charter, me: str, allow: Callable[[tuple[str, str], datetime], bool] | None = None
+        self,
+        charter: Charter,
+        me: str,
+        allow: Callable[[tuple[str, str], datetime], bool] | None = None,
+        heard: Callable[[str, int, datetime], None] = lambda sender, sent_ms, now: None,
     ) -> None:
         self._charter = charter
         self._ever = {home: decode_base64(member.public_key) for home, member in charter.ever.items()}
         self._me = me
         self._allow = allow
+        self._heard = heard
 
     def verify(self, wire: bytes, now: datetime, link: str = "") -> Verified[Any]:
         """Return the message.
@@ -135,6 +141,7 @@ class Verifier:
         """
         line, sender = self._cheap_checks(wire, now, link)
         message = self._signed(wire, line, sender, self._charter.public_keys)
+        self._heard(sender, message.sent_ms, now)
         now_ms = unix_ms(now)
         if message.expires_ms <= now_ms:
             raise RemoteProtocolError(sender, f"{message.kind} has expired")

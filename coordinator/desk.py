@@ -14,6 +14,7 @@ from coordinator.after_slot import MEMORY
 from coordinator.balancing import Neighbours, Numbers
 from coordinator.charter import Charter
 from coordinator.clock import unix_ms
+from coordinator.clock_check import ClockCheck
 from coordinator.codec import Verified, Verifier, encode
 from coordinator.contract_book import EVIDENCE_LIFE, ContractBook
 from coordinator.effects import Again, Effect, Keep, Note, Recite, Say, Whisper
@@ -39,6 +40,8 @@ Send = Callable[[str, bytes, bool], None]
 
 AHEAD_MAX = timedelta(days=1)
 """Slots announced by a wrong clock, up to so far ahead, are left out when their time comes."""
+CLOCK_MEMORY = timedelta(minutes=10)
+"""Of what the neighbours' messages say about their clocks."""
 MESSAGES_PER_SLOT = 1000
 """Of one sender: thirty rounds, their repairs and the contracts of a large community fit several times."""
 
@@ -69,7 +72,8 @@ class Desk:
         self._privacy: Privacy | None = None
         self.neighbours: Neighbours | MaskedNeighbours = Neighbours(charter.rules)
         self._limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=charter.rules.slot_s)
-        self._verifier = Verifier(charter, identity.id, self._limit.allow)
+        self.clock_check = ClockCheck(CLOCK_MEMORY)
+        self._verifier = Verifier(charter, identity.id, self._limit.allow, self.clock_check.heard)
         self.trader = self._restore(household, now)
         self._recalls = Recalls(
             me=identity.id,

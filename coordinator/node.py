@@ -10,7 +10,7 @@ from typing import Any, Literal
 from coordinator.balancing import Numbers
 from coordinator.charter import Charter
 from coordinator.clock import Clock
-from coordinator.codec import Verified, heading
+from coordinator.codec import MAX_AHEAD_MS, Verified, heading
 from coordinator.desk import Desk
 from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
@@ -22,6 +22,8 @@ from coordinator.transport import Inbound, Transport
 
 log = logging.getLogger(__name__)
 
+LATE_S = 2.0
+"""Wall seconds that a message may take without making a clock look wrong: where slots fly by, that is long."""
 HEARTBEATS_MISSED = 3
 """A peer is called absent after so many heartbeats without a word."""
 
@@ -64,6 +66,7 @@ class Node:
         self._on_notice = on_notice
         self._options = options or NodeOptions()
         self._changed = asyncio.Event()
+        self._clock_off = False
         self.peers = Presence(frozenset(charter.by_id) - {identity.id}, HEARTBEATS_MISSED * self._options.heartbeat_s)
         self.desk = Desk(
             charter=charter,
@@ -135,7 +138,24 @@ class Node:
             self.desk.say_presence(self._clock.now(), timedelta(seconds=life_s))
             for peer in self.peers.lost(self._clock.monotonic()):
                 self._on_notice("warning", f"nothing heard from {self._name(peer)} any more")
+            self._check_clock()
             await asyncio.sleep(self._options.heartbeat_s)
+
+    def _check_clock(self) -> None:
+        """Tell the owner when the neighbours' clocks show another time: once, and once when they agree again."""
+        ahead = self.desk.clock_check.ahead(self._clock.now())
+        limit_s = MAX_AHEAD_MS / 1000 + LATE_S * self._clock.speed
+        off = abs(ahead.total_seconds()) > limit_s
+        if off and not self._clock_off:
+            way = "ahead of" if ahead > timedelta(0) else "behind"
+            minutes = round(abs(ahead.total_seconds()) / 60)
+            text = (
+                f"this clock is {minutes} min {way} most neighbours': until it is set right, this home does not trade"
+            )
+            self._on_notice("warning", text)
+        elif self._clock_off and not off:
+            self._on_notice("info", "this clock shows the neighbours' time again")
+        self._clock_off = off
 
     def _name(self, peer: str) -> str:
         return self._charter.ever[peer].name

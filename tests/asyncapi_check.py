@@ -20,7 +20,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-class Breach(Exception):
+class BreachError(Exception):
     """A message that the document does not describe; the text says where and why."""
 
 
@@ -42,22 +42,22 @@ class Checker:
         """Return channel and message of what was said on a topic.
 
         Raises:
-            Breach: If the document does not allow it.
+            BreachError: If the document does not allow it.
         """
         found = [(name, match) for name, each in self._addresses.items() if (match := each.fullmatch(topic))]
         if len(found) != 1:
-            raise Breach(f"{topic} is the address of {len(found)} channels")
+            raise BreachError(f"{topic} is the address of {len(found)} channels")
         name, match = found[0]
         allowed = self._document["channels"][name]["messages"]
         signed = "community" in match.groupdict()
         value = json.loads(_line(payload) if signed else payload)
         kind = value.get("kind") if signed else next(iter(allowed))
         if kind not in allowed:
-            raise Breach(f"{name} carries no {kind}")
+            raise BreachError(f"{name} carries no {kind}")
         self._holds(self._at(self._at(allowed[kind]["$ref"])["payload"]["$ref"]), value, kind)
         # What was said to everybody may be said again to the one who asks for it.
         if signed and (value["sender"] != match["home"] or value["to"] not in ("*", match.groupdict().get("peer"))):
-            raise Breach(f"{topic}: it says {value['sender']} to {value['to']}")
+            raise BreachError(f"{topic}: it says {value['sender']} to {value['to']}")
         return name, kind
 
     def _at(self, reference: str) -> Any:
@@ -70,16 +70,18 @@ class Checker:
         for word, said in sorted(schema.items(), key=lambda item: item[0] != "type"):
             if word in ABOUT or word in ("properties", "required", "additionalProperties"):
                 continue
-            if not self._one_holds(word, said, value, where):
-                raise Breach(f"{where}: {value!r:.60} is against {word}: {said!r:.60}")
+            if word == "$ref":
+                self._holds(self._at(said), value, where)
+            elif word == "items":
+                for number, item in enumerate(value):
+                    self._holds(said, item, f"{where}[{number}]")
+            elif not self._one_holds(word, said, value, where):
+                raise BreachError(f"{where}: {value!r:.60} is against {word}: {said!r:.60}")
         if isinstance(value, dict):
             self._object_holds(schema, value, where)
 
     def _one_holds(self, word: str, said: Any, value: Any, where: str) -> bool:
         match word:
-            case "$ref":
-                self._holds(self._at(said), value, where)
-                return True
             case "anyOf":
                 return any(self._is(each, value, where) for each in said)
             case "type":
@@ -88,10 +90,6 @@ class Checker:
                 return bool(value == said)
             case "enum":
                 return value in said
-            case "items":
-                for number, item in enumerate(value):
-                    self._holds(said, item, f"{where}[{number}]")
-                return True
             case "format":
                 return said == "date-time" and datetime.fromisoformat(value).tzinfo is not None
             case "pattern":
@@ -100,25 +98,25 @@ class Checker:
                 return bool((value if word == "minimum" else len(value)) >= said)
             case "maximum" | "maxLength" | "maxItems":
                 return bool((value if word == "maximum" else len(value)) <= said)
-        raise Breach(f"{where}: the document says {word!r}, which this check does not know")
+        raise BreachError(f"{where}: the document says {word!r}, which this check does not know")
 
     def _is(self, schema: Mapping[str, Any], value: Any, where: str) -> bool:
         try:
             self._holds(schema, value, where)
-        except Breach:
+        except BreachError:
             return False
         return True
 
     def _object_holds(self, schema: Mapping[str, Any], value: Mapping[str, Any], where: str) -> None:
         known = schema.get("properties", {})
         if missing := set(schema.get("required", ())) - value.keys():
-            raise Breach(f"{where}: without {', '.join(sorted(missing))}")
+            raise BreachError(f"{where}: without {', '.join(sorted(missing))}")
         others = schema.get("additionalProperties", True)
         for name, each in value.items():
             if name in known:
                 self._holds(known[name], each, f"{where}.{name}")
             elif others is False:
-                raise Breach(f"{where}: {name} is not in the document")
+                raise BreachError(f"{where}: {name} is not in the document")
             elif isinstance(others, dict):
                 self._holds(others, each, f"{where}.{name}")
 
@@ -131,7 +129,7 @@ def _line(payload: bytes) -> bytes:
     except binascii.Error:
         length = 0
     if length != 64:
-        raise Breach("no signature of 64 bytes follows the line")
+        raise BreachError("no signature of 64 bytes follows the line")
     if len(payload) > 16 * 1024:
-        raise Breach(f"{len(payload)} bytes")
+        raise BreachError(f"{len(payload)} bytes")
     return line

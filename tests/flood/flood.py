@@ -11,6 +11,7 @@ more during the flood, or if honest homes, the flooded one among them, do not tr
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -27,7 +28,7 @@ from removed_street import WALL, HeldStreet, held_street
 from rich.console import Console
 from rich.table import Table
 
-from agent.demo.home_files import POLL_S
+from agent.demo.home_files import POLL_S, HomeFiles
 from agent.demo.launch import end
 
 VICTIM, FLOODER = "home-3", "home-4"
@@ -68,7 +69,7 @@ class Rounds:
 
     def lateness(self, since_s: float, until_s: float) -> list[float]:
         inside = [at_s for at_s in self.begun_s if since_s <= at_s <= until_s]
-        return [max(0.0, later - earlier - POLL_S) for earlier, later in zip(inside, inside[1:], strict=False)]
+        return [max(0.0, later - earlier - POLL_S) for earlier, later in itertools.pairwise(inside)]
 
 
 async def measure(seconds: float, rounds: Rounds, probe: Path, pid: int) -> Stretch:
@@ -80,13 +81,28 @@ async def measure(seconds: float, rounds: Rounds, probe: Path, pid: int) -> Stre
         await asyncio.sleep(0.02)
         own.append(WALL.monotonic() - due_s)
     until_s = WALL.monotonic()
-    noted = [tuple(map(float, line.split())) for line in probe.read_text().splitlines()[:-1]]
+    noted = read_probe(probe)
     return Stretch(
         guard=rounds.lateness(began_s, until_s),
         agent=[late_s for at_s, late_s in noted if began_s <= at_s <= until_s],
         own=own,
         cpu_share=(cpu_of(pid) - cpu_before_s) / (until_s - began_s),
     )
+
+
+def read_probe(path: Path) -> list[tuple[float, float]]:
+    """Return (moment, lateness) as the agent's probe wrote them; its last line may be half written."""
+    lines = [line.split() for line in path.read_text().splitlines()[:-1]]
+    return [(float(at_s), float(late_s)) for at_s, late_s in lines]
+
+
+def start_probed(home: HomeFiles, probe: Path) -> "subprocess.Popen[bytes]":
+    """Start a home's agent with a probe in its loop."""
+    script = Path(__file__).with_name("probed_agent.py")
+    with (home.folder / "agent.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, str(script), "--config", str(home.config), "--probe", str(probe)], stdout=log, stderr=log
+        )
 
 
 def cpu_of(pid: int) -> float:
@@ -103,13 +119,7 @@ async def flood(folder: Path, seconds: float, rate: float) -> dict[str, Any]:
         await launcher.stop(street.file(FLOODER), "agent")
         await launcher.stop(victim, "agent")
         probe = folder / "probe"
-        script = Path(__file__).with_name("probed_agent.py")
-        with (victim.folder / "agent.log").open("ab") as log:
-            agent = subprocess.Popen(
-                [sys.executable, str(script), "--config", str(victim.config), "--probe", str(probe)],
-                stdout=log,
-                stderr=log,
-            )
+        agent = start_probed(victim, probe)
         try:
             meter = street.demo.devices[VICTIM][1]
             meter.on_request = rounds.asked
@@ -169,10 +179,11 @@ def show(found: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     sent = found["sent"]
+    before, meanwhile = (100 * found[when]["agent_cpu_share"] for when in ("quiet", "flooded"))
     console.print(
-        f"{sent['sent']} messages in {sent['seconds']} s; the agent used {100 * found['quiet']['agent_cpu_share']:.0f} % "
-        f"of a core before and {100 * found['flooded']['agent_cpu_share']:.0f} % meanwhile; honest homes traded in "
-        f"{found['slots_traded']} slots, the flooded one with {found['victims_partners']} of them.",
+        f"{sent['sent']} messages in {sent['seconds']} s; the agent used {before:.0f} % of a core before and "
+        f"{meanwhile:.0f} % meanwhile; honest homes traded in {found['slots_traded']} slots, the flooded one with "
+        f"{found['victims_partners']} of them.",
         highlight=False,
     )
 

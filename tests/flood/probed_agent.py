@@ -1,6 +1,6 @@
 """`commonwatt run` with a probe beside it: how late its loop comes to what is due, written to a file.
 
-    python tests/flood/probed_agent.py --config home.toml --probe FILE
+python tests/flood/probed_agent.py --config home.toml --probe FILE
 """
 
 import argparse

@@ -13,7 +13,7 @@ from demo_helpers import RunningDemo, running_demo
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from asyncapi_check import Breach, Checker
+from asyncapi_check import BreachError, Checker
 
 from agent.dashboard.settings import Source
 from agent.demo.options import DemoOptions
@@ -91,14 +91,14 @@ def test_a_message_that_differs_is_seen(traffic: list[Inbound], change: dict[str
     bid = next(each for each in traffic if b'"kind":"bid"' in each.payload)
     line, _, signature = bid.payload.partition(b"\n")
     other = json.dumps({**json.loads(line), **change}).encode() + b"\n" + signature
-    with pytest.raises(Breach, match=why):
+    with pytest.raises(BreachError, match=why):
         CHECKER.check(bid.topic, other)
 
 
 @pytest.mark.timeout(180)
 def test_another_topic_and_a_message_without_signature_are_seen(traffic: list[Inbound]) -> None:
     bid = next(each for each in traffic if b'"kind":"bid"' in each.payload)
-    with pytest.raises(Breach, match="channels"):
+    with pytest.raises(BreachError, match="channels"):
         CHECKER.check(bid.topic + "/more", bid.payload)
-    with pytest.raises(Breach, match="signature"):
+    with pytest.raises(BreachError, match="signature"):
         CHECKER.check(bid.topic, bid.payload.partition(b"\n")[0])

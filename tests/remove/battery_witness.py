@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from removed_street import BATTERIES, BATTERY_W, WALL, HeldStreet
+from removed_street import WALL, HeldStreet
+from street_folder import BATTERIES, BATTERY_W
 
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError
@@ -49,7 +50,8 @@ class Witness:
     """
 
     def __init__(self, street: HeldStreet, on_their_own: Iterable[str] = (), without: Iterable[str] = ()) -> None:
-        self.looks = {name: Looks() for name in BATTERIES if name not in set(without)}
+        there = set(street.names) - set(without)
+        self.looks = {name: Looks() for name in BATTERIES if name in there}
         self._street = street
         self._on_their_own = set(on_their_own)
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,6 +1,6 @@
 """A wire between two programs that somebody holds in hand: it is cut, goes silent, or says something else.
 
-Whoever carries the neighbours' messages can do no more than what is here: a carrier, an evil broker, an evil name server.
+Whoever carries the neighbours' messages, or runs a broker or a name server, can do no more than what is here.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Wire:
     """A TCP wire to `target` on this machine.
 
     Attributes:
-        state: `open` passes everything on, `cut` closes every connection, `silent` takes everything and answers nothing.
+        state: `open` passes everything on, `cut` closes every connection, `silent` takes all and answers nothing.
         garble: Changes what the far end answers.
         on_request: Called when the near end asks something.
     """
@@ -110,7 +110,8 @@ class BrokerWire(Wire):
 
     trick: Trick | None = None
     no_way_for: frozenset[str] = frozenset()
-    carried: int = 0
+    told: int = 0
+    """How many messages came of tricks."""
 
     async def refuse(self, readers: frozenset[str]) -> None:
         self.no_way_for = readers
@@ -136,7 +137,6 @@ class BrokerWire(Wire):
             if self.state != "open":
                 continue
             if first >> 4 != PUBLISH or self.trick is None:
-                self.carried += 1
                 answer.write(packet(first, body))
             else:
                 topic, payload, number = opened(first, body)
@@ -147,6 +147,8 @@ class BrokerWire(Wire):
             await answer.drain()
 
     def _say(self, answer: asyncio.StreamWriter, delay_s: float, data: bytes) -> None:
+        self.told += 1
+
         def now() -> None:
             if not answer.transport.is_closing():
                 answer.write(data)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from battery_witness import Witness
+from battery_witness import REVERSION_S, SLACK_S, Witness
 from removal_cases import Case
-from removed_street import ALIVE, HOMES, WALL, HeldStreet, children
+from removed_street import ALIVE, WALL, HeldStreet, children
 
 from coordinator.audit import Books, audit, read_books
 from coordinator.contracts import Status
@@ -17,6 +17,8 @@ SLOTS = 2
 """In so many slots that were agreed on while the part was away the others must have traded."""
 READY_S, TRADE_S, RETURN_S = 90.0, 90.0, 120.0
 """Patience before, during and after, in wall seconds."""
+OWN_WAY_S = REVERSION_S + SLACK_S + 4
+"""So long a fault lasts after which a battery must be on its own, so that it is seen to be."""
 ESTABLISHED, LISTENS = "01", "0A"
 
 
@@ -30,6 +32,7 @@ class Result:
     back_s: float | None = None
     strangers: set[str] = field(default_factory=set)
     connections: int = 0
+    told: int = 0
     wrong: list[str] = field(default_factory=list)
     since: datetime | None = None
     until: datetime | None = None
@@ -52,6 +55,7 @@ class Result:
             "batteries": self.batteries,
             "back_after_s": self.back_s,
             "connections_looked_at": self.connections,
+            "messages_of_tricks": self.told,
             "passed": self.passed,
             "wrong": self.wrong,
         }
@@ -60,23 +64,29 @@ class Result:
 async def remove(street: HeldStreet, case: Case) -> Result:
     """Carry out one case."""
     result = Result(case)
-    others = [name for name in HOMES if name not in case.touched]
+    others = [name for name in street.names if name not in case.touched]
 
     def rest_is_well() -> bool:
-        return all(map(street.well, HOMES)) and len(street.pairs(list(HOMES), street.progress.now)) >= SLOTS
+        return all(map(street.well, street.names)) and len(street.pairs(street.names, street.progress.now)) >= SLOTS
 
     if not await street.until(rest_is_well, READY_S):
         result.wrong.append(f"before: not all were well ({_ailing(street)})")
     result.made_before = _made(street, street.progress.now)
     look_for_strangers(street, result)
     async with case.fault(street), Witness(street, case.own_way, case.without_devices) as witness:
-        began_s = WALL.monotonic()
+        began_s, told = WALL.monotonic(), sum(wire.told for wire in street.demo.brokers.values())
         result.since = since = street.soon
         if not await street.until(lambda: street.slots_traded(others, since) >= SLOTS, TRADE_S):
             result.wrong.append("the others do not trade with each other")
-        await asyncio.sleep(max(0.0, case.lasts_s - (WALL.monotonic() - began_s)))
+        lasts_s = max(case.lasts_s, OWN_WAY_S if case.own_way else 0.0)
+        await asyncio.sleep(max(0.0, lasts_s - (WALL.monotonic() - began_s)))
+        if case.says and not await street.until(
+            lambda: all(_says(street, name, case.says) for name in case.touched), 15
+        ):
+            result.wrong.append(f"{', '.join(case.touched)} did not tell its owner")
         result.slots = street.slots_traded(others, since)
         result.until = street.progress.now
+        result.told = sum(wire.told for wire in street.demo.brokers.values()) - told
         result.wrong += [why for name in witness.looks if (why := witness.astray(name))]
         looks = witness.looks.values()
         result.batteries = (
@@ -92,7 +102,7 @@ async def _take_back(street: HeldStreet, case: Case, result: Result) -> None:
     began_s, after = WALL.monotonic(), street.soon
 
     def is_back() -> bool:
-        return all(map(street.well, HOMES)) and all(street.partners(name, after) for name in case.touched)
+        return all(map(street.well, street.names)) and all(street.partners(name, after) for name in case.touched)
 
     if await street.until(is_back, RETURN_S):
         result.back_s = round(WALL.monotonic() - began_s, 1)
@@ -101,14 +111,19 @@ async def _take_back(street: HeldStreet, case: Case, result: Result) -> None:
         result.wrong.append(f"afterwards: {_ailing(street)}; without new trades: {', '.join(silent) or 'nobody'}")
 
 
+def _says(street: HeldStreet, name: str, text: str) -> bool:
+    notices = street.home(name).notices
+    return notices is not None and any(text in each.text for each in notices.log)
+
+
 def _ailing(street: HeldStreet) -> str:
-    return f"not well: {', '.join(name for name in HOMES if not street.well(name)) or 'nobody'}"
+    return f"not well: {', '.join(name for name in street.names if not street.well(name)) or 'nobody'}"
 
 
 def _made(street: HeldStreet, now: datetime) -> set[str]:
     """Return the contracts of slots to come, or running, of which both homes speak."""
     said: dict[str, int] = {}
-    for name in HOMES:
+    for name in street.names:
         for at, trade in street.home(name).trades():
             if at >= now and trade.status in ALIVE:
                 said[trade.contract_id] = said.get(trade.contract_id, 0) + 1

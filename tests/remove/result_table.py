@@ -44,10 +44,9 @@ def plain_table(results: Sequence[Result], ledgers: Mapping[str, Any], took_s: i
     console = Console()
     console.print(table)
     for result in results:
+        case = result.case
         for why in result.wrong:
-            console.print(
-                f"[bold red]{result.case.row}, {result.case.how}[/] ({result.case.what}): {why}", highlight=False
-            )
+            console.print(f"[bold red]{case.row}, {case.how}[/] ({case.what}): {why}", highlight=False)
     console.print(_ledger_words(ledgers, took_s), highlight=False)
 
 
@@ -60,9 +59,9 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 def _ledger_words(ledgers: Mapping[str, Any], took_s: int) -> str:
     return (
-        f"{ledgers['ledgers']} ledgers whose chains and signatures fit: {ledgers['contracts_counted']} contracts counted "
-        f"on both sides, {ledgers['contracts_void']} void on both, {ledgers['ledger_mismatches']} on one side only, "
-        f"{ledgers['wh_sold_twice']} Wh sold twice. {took_s} s."
+        f"{ledgers['ledgers']} ledgers whose chains and signatures fit: {ledgers['contracts_counted']} contracts "
+        f"counted on both sides, {ledgers['contracts_void']} void on both, {ledgers['ledger_mismatches']} on one side "
+        f"only, {ledgers['wh_sold_twice']} Wh sold twice. {took_s} s."
     )
 
 

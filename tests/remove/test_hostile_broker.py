@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(Path(__file__).parent), str(TESTS / "integration"), str(TESTS / "unit" / "coordinator")]
+sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "integration"))
+sys.path.append(str(Path(__file__).parents[1] / "unit" / "coordinator"))
 
 from evil_tricks import forges
 from evil_wire import BrokerWire, Heard
