@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench meeting-brokers simulate simulate-mutants kill-ledger masked-proof kill-test safety fuzz fuzz-envelopes lint clean
+.PHONY: demo test bench meeting-brokers simulate simulate-mutants kill-ledger masked-proof kill-test safety \
+	fuzz fuzz-envelopes remove-any-one flood release-check lint clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/commonwatt demo $(ARGS)
@@ -61,6 +62,20 @@ fuzz: $(VENV)/.dev
 fuzz-envelopes: N := 1000000
 fuzz-envelopes: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/fuzz_envelopes.py $(N) $(ARGS)
+
+# Eight homes, and every part taken away in turn; ten minutes. One row: ARGS="--row broker"; the document: ARGS=--write
+remove-any-one: $(VENV)/.dev
+	$(BIN)/python tests/remove/remove_any_one.py $(ARGS)
+
+# A member sends a neighbour RATE messages a second for SECONDS.
+SECONDS := 60
+RATE := 1000
+flood: $(VENV)/.dev
+	$(BIN)/python tests/flood/flood.py --seconds $(SECONDS) --rate $(RATE) $(ARGS)
+
+# Whether a wheel holds what this checkout holds: make release-check WHEEL=commonwatt-0.1.0-py3-none-any.whl
+release-check: $(VENV)/.dev
+	$(BIN)/python tests/release_check.py $(WHEEL)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A flood at a real node over real brokers: refused before the dear checks, and everybody else is heard and served."""
+"""A flood, and clocks that differ, at a real node over real brokers: everybody else is heard and served."""
 
 import asyncio
 import itertools
@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkNotice, LinkSettings
 from coordinator.messages import Presence
 from coordinator.mqtt_topics import direct_topic, pub_topic
-from coordinator.node import Node
+from coordinator.node import Node, NodeOptions
 from coordinator.transport import Transport
 
 STREET = Street(4)
@@ -58,9 +59,10 @@ def presence(home: str, number: int) -> bytes:
 
 
 @asynccontextmanager
-async def node(folder: Path, *links: LinkSettings) -> AsyncIterator[Node]:
-    """Run one home's trading over these links."""
+async def node(folder: Path, *links: LinkSettings, told: list[str] | None = None) -> AsyncIterator[Node]:
+    """Run one home's trading over these links; its owner's notices go to `told`."""
     clock, notices = StillClock(START), list[LinkNotice]()
+    texts = [] if told is None else told
     with LedgerStore(folder / "ledger.db", ME) as store:
         async with Transport(links, clock, notices.append, options=QUICK) as transport:
             here = Node(
@@ -70,7 +72,8 @@ async def node(folder: Path, *links: LinkSettings) -> AsyncIterator[Node]:
                 household=ScriptedHome(rules=STREET.rules, seed=1),
                 transport=transport,
                 clock=clock,
-                on_notice=lambda level, text: None,
+                on_notice=lambda level, text: texts.append(text),
+                options=NodeOptions(heartbeat_s=0.05),
             )
             task = asyncio.create_task(here.run())
             await until(lambda: all(link.connected for link in transport.links))
@@ -121,7 +124,6 @@ def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
                 if number % 80 == 0:
                     friend.transport.publish(pub_topic(COMMUNITY, FRIEND), presence(FRIEND, number))
             await until(lambda: here.desk.refused.total() + LIMIT // 2 >= 1600, 30)
-            assert here.peers.is_online(FRIEND)
             assert here.desk.refused["sends too much"] >= 800 - LIMIT
             assert here.desk.refused["speaks on the topic of another"] == 800
             await until(lambda: checks[STREET.charter.public_keys[FRIEND]] == 20)
@@ -148,3 +150,35 @@ def test_while_a_flood_waits_everything_else_in_the_loop_gets_its_turn(tmp_path:
 
     seen = asyncio.run(run())
     assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= 2
+
+
+def test_a_home_whose_clock_is_the_odd_one_out_tells_its_owner_once_and_again_when_it_is_right(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def run() -> None:
+        async with (
+            own_broker(FLOODER) as one,
+            own_broker(FRIEND) as other,
+            station(owner_link(one.url)) as first,
+            station(owner_link(other.url)) as second,
+            node(tmp_path, reading("one", FLOODER, one.url), reading("other", FRIEND, other.url), told=told) as here,
+        ):
+
+            def say(late: timedelta) -> None:
+                for speaker, home in ((first, FLOODER), (second, FRIEND)):
+                    wire = STREET.seal(Presence, home, now=START + late).wire
+                    speaker.transport.publish(pub_topic(COMMUNITY, home), wire)
+
+            say(timedelta(minutes=20))
+            await until(lambda: told)
+            await asyncio.sleep(0.2)  # four heartbeats
+            assert told == [
+                "this clock is 20 min behind most neighbours': until it is set right, this home does not trade"
+            ]
+            assert here.desk.refused["presence comes from the future: are both clocks right?"] == 2
+            here._clock.advance(timedelta(minutes=20))
+            say(timedelta(minutes=20))
+            await until(lambda: len(told) > 1)
+            assert told[1:] == ["this clock shows the neighbours' time again"]
+
+    asyncio.run(run())
