@@ -111,12 +111,14 @@ class Node:
         Topics prove nothing; but brokers let each home write on its own only, so a home that names others as senders
         ends here and uses up nobody's share.
         """
-        claimed = heading(inbound.payload)
+        claimed, verified = heading(inbound.payload), None
         if claimed is None or claimed[1] != publisher(inbound.topic):
             self.desk.refused["speaks on the topic of another"] += 1
-            return None
-        verified = self.desk.receive(inbound.payload, now, inbound.link)
-        if verified is not None:
+        else:
+            verified = self.desk.receive(inbound.payload, now, inbound.link)
+        if verified is None:
+            self._transport.refused(inbound)
+        else:
             self._changed.set()
         return verified
 

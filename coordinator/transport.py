@@ -11,8 +11,7 @@ anywhere on this way: who needs an answer keeps asking (the ledger's outbox).
 
 import asyncio
 import hashlib
-import threading
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -21,6 +20,7 @@ from typing import Literal
 from coordinator.clock import Clock
 from coordinator.codec import MAX_BYTES
 from coordinator.errors import ConfigError, LocalProtocolError
+from coordinator.inbox import Inbox
 from coordinator.links import Inbound, LinkNotice, LinkOptions, LinkSettings, LinkState, OnNotice
 from coordinator.mqtt import MqttLink
 from coordinator.mqtt_topics import PREFIX, check_topic
@@ -86,73 +86,11 @@ class Deduplicator:
             self._seen.popitem(last=False)
         return copies[link] > delivered
 
-
-class _Inbox:
-    """A bounded queue from many threads to one event loop. A full one refuses, it never blocks a network thread.
-
-    Each link has its share, so that a neighbour who floods us costs us no word of another.
-
-    Args:
-        share: Most messages of one link.
-        on_episode: Told the link whose share is full, once until half of it is done.
-    """
-
-    def __init__(self, share: int, loop: asyncio.AbstractEventLoop, on_episode: Callable[[str], None]) -> None:
-        self.dropped = 0
-        self._share = share
-        self._loop = loop
-        self._on_episode = on_episode
-        self._items: deque[Inbound] = deque()
-        self._waiting: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._ready = asyncio.Event()
-        self._overflowing: set[str] = set()
-        self._closed = False
-
-    def put(self, item: Inbound) -> None:
-        """Take an item or drop it; from any thread."""
-        with self._lock:
-            if self._closed:
-                return
-            if self._waiting[item.link] < self._share:
-                self._waiting[item.link] += 1
-                self._items.append(item)
-                if len(self._items) == 1:  # one wake-up per batch, so a stalled loop does not pile up wake-ups either
-                    self._loop.call_soon_threadsafe(self._ready.set)
-                return
-            self.dropped += 1
-            if item.link not in self._overflowing:
-                self._overflowing.add(item.link)
-                self._loop.call_soon_threadsafe(self._on_episode, item.link)
-
-    async def get(self) -> Inbound | None:
-        """Return the oldest item; None once closed."""
-        # Others get their turn after each message: while a flood lasts, the queue is never empty.
-        await asyncio.sleep(0)
-        while True:
-            with self._lock:
-                if self._closed:
-                    return None
-                if self._items:
-                    item = self._items.popleft()
-                    self._waiting[item.link] -= 1
-                    if self._waiting[item.link] <= self._share // 2:
-                        self._overflowing.discard(item.link)
-                    return item
-                self._ready.clear()
-            await self._ready.wait()
-
-    def on_loop(self, callback: Callable[[LinkNotice], None], notice: LinkNotice) -> None:
-        """Have something told on the event loop; from any thread."""
-        with self._lock:
-            if not self._closed:
-                self._loop.call_soon_threadsafe(callback, notice)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._items.clear()
-        self._ready.set()
+    def forget(self, message_id: Hashable, link: str) -> None:
+        """Take an arrival back that was delivered and refused: a copy on another link may be the true one."""
+        _, copies = self._seen.get(message_id, (0.0, {}))
+        if copies.get(link):
+            copies[link] -= 1
 
 
 class Transport:
@@ -196,7 +134,7 @@ class Transport:
         self._prefix = prefix
         self._deduplicator = Deduplicator()
         self._links: tuple[MqttLink, ...] = ()
-        self._inbox: _Inbox | None = None
+        self._inbox: Inbox | None = None
 
     @property
     def links(self) -> list[LinkState]:
@@ -211,7 +149,7 @@ class Transport:
 
     async def __aenter__(self) -> "Transport":
         self._share = max(self._options.inbox // max(len(self._settings), 1), min(self._options.inbox, _SHARE_LEAST))
-        self._inbox = _Inbox(self._share, asyncio.get_running_loop(), self._inbox_full)
+        self._inbox = Inbox(self._share, asyncio.get_running_loop(), self._inbox_full)
         made = (
             MqttLink(settings, self._options, self._clock, self._receive, self._on_notice)
             for settings in self._settings
@@ -280,6 +218,14 @@ class Transport:
 
     def _is_new(self, inbound: Inbound) -> bool:
         return self._deduplicator.is_new(self._message_id(inbound.payload), inbound.link, self._clock.monotonic())
+
+    def refused(self, inbound: Inbound) -> None:
+        """Note that a delivered message was refused: its copies on other links are still delivered.
+
+        Else a broker that is the first to say a message, on the wrong topic or when its share is used up, would keep
+        the copies of all others from being heard.
+        """
+        self._deduplicator.forget(self._message_id(inbound.payload), inbound.link)
 
     def _limit(self, topic: str) -> int:
         return MAX_BYTES if topic.startswith(self._prefix) else OWN_MAX_BYTES

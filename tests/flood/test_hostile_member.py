@@ -132,6 +132,27 @@ def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
     assert checks[STREET.charter.public_keys[FLOODER]] == LIMIT
 
 
+def test_who_is_first_with_a_message_in_the_wrong_place_does_not_silence_it(tmp_path: Path) -> None:
+    """Two brokers carry all homes' words; one of them says a friend's word first, on the topic of another home."""
+    word = presence(FRIEND, 1)
+
+    async def run() -> None:
+        async with (
+            own_broker(FLOODER) as evil,
+            own_broker(FRIEND) as good,
+            station(owner_link(evil.url)) as thief,
+            station(owner_link(good.url)) as friend,
+            node(tmp_path, reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)) as here,
+        ):
+            thief.transport.publish(pub_topic(COMMUNITY, FLOODER), word)
+            await until(here.desk.refused.total)
+            assert here.peers.last_heard_at(FRIEND) is None
+            friend.transport.publish(pub_topic(COMMUNITY, FRIEND), word)
+            await until(lambda: here.peers.last_heard_at(FRIEND))
+
+    asyncio.run(run())
+
+
 def test_while_a_flood_waits_everything_else_in_the_loop_gets_its_turn(tmp_path: Path, checks: Counter[bytes]) -> None:
     async def run() -> list[int]:
         seen: list[int] = []

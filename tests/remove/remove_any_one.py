@@ -55,6 +55,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the table into CONTROL_POINTS.md")
     options = parser.parse_args()
     cases = [each for each in CASES if options.row.lower() in f"{each.row} {each.how} {each.what}".lower()]
+    if options.write and len(cases) < len(CASES):
+        parser.error("--write is for the whole table: leave out --row")
     if not cases:
         parser.error(f"no row has {options.row!r} in it; rows: {', '.join(sorted({each.row for each in CASES}))}")
     began_s = WALL.monotonic()

@@ -27,6 +27,15 @@ def test_a_copy_that_one_link_lost_costs_nothing() -> None:
     assert [deduplicator.is_new("id", link, 0.0) for link in arrivals] == [True, True, False]
 
 
+def test_a_copy_that_was_refused_does_not_keep_another_links_copy_away() -> None:
+    deduplicator = Deduplicator()
+    assert deduplicator.is_new("id", "evil", 0.0)
+    deduplicator.forget("id", "evil")
+    assert deduplicator.is_new("id", "good", 0.1)
+    assert not deduplicator.is_new("id", "evil", 0.2)
+    deduplicator.forget("never seen", "evil")
+
+
 def test_ids_are_forgotten_after_their_time_and_above_the_capacity() -> None:
     deduplicator = Deduplicator(capacity=2, ttl_s=10.0)
     assert deduplicator.is_new("one", "a", 0.0)
