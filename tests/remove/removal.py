@@ -1,6 +1,7 @@
 """Takes one part away, watches the rest, gives it back, and says what became of it."""
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -136,21 +137,20 @@ def look_for_strangers(street: HeldStreet, result: Result) -> None:
     known |= {f"127.0.0.1:{home.broker_port}" for home in street.settled.homes}
     for parts in street.demo.launcher.pids().values():
         for pid in (parts["agent"], *children(parts["agent"])):
-            ends = far_ends(pid)
-            result.connections += len(ends)
-            result.strangers |= ends - known
+            with contextlib.suppress(OSError):  # a process that was killed
+                ends = far_ends(pid)
+                result.connections += len(ends)
+                result.strangers |= ends - known
     if result.strangers:
         result.wrong.append(f"connected to strangers: {', '.join(sorted(result.strangers))}")
 
 
 def far_ends(pid: int) -> set[str]:
     """Return the addresses a process is connected to over TCP or listens for over UDP, by the kernel's word."""
-    try:
-        names = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:
-        return set()
-    inodes = {name[8:-1] for name in names if name.startswith("socket:[")}
-    found = set()
+    inodes, found = set(), set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(path).removeprefix("socket:[").rstrip("]"))
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             columns = line.split()
