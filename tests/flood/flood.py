@@ -3,7 +3,7 @@
     python tests/flood/flood.py [--seconds 60] [--rate 1000] [--json]
 
 Four homes, every part a process of its own, on real brokers. One member stops its agent and publishes messages for one
-neighbour on its own broker: half of them rightly signed, half garbage, forged, or too large. Told is how late that
+neighbour on its own broker: four of nine rightly signed, the rest garbage, forged, or too large. Told is how late that
 neighbour's loops come to what is due: the guard's, by its questions to the devices as these hear them, and the agent's,
 by a probe in its own loop; before the flood and during it. Ends with 1 if the 99th percentile of either is 100 ms or
 more during the flood, or if honest homes, the flooded one among them, do not trade.

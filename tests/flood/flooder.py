@@ -49,7 +49,7 @@ class Flood:
         self._seq = unix_ms(self._clock.now())
 
     def messages(self) -> Iterator[tuple[str, bytes]]:
-        """Return (kind, payload) for ever: half rightly signed, half not."""
+        """Return (kind, payload) for ever, the kinds in turn."""
         signed = {
             "presence": lambda slot: (Presence, {}),
             "bid": lambda slot: (Bid, {"slot": slot, "round": 1, "price_hash": "0f" * 16, "energy_wh": self._vector()}),

@@ -23,13 +23,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from removal import Result, compare_ledgers, remove
 from removal_cases import CASES, Case
 from removed_street import WALL, held_street
-from result_table import plain_table, write_document
+from result_table import one_line, plain_table, write_document
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 async def remove_all(
-    folder: Path, cases: Sequence[Case], speed: float, on_case: Callable[[str, int], None] = lambda what, done: None
+    folder: Path,
+    cases: Sequence[Case],
+    speed: float,
+    on_case: Callable[[str, int], None],
+    on_result: Callable[[Result], None],
 ) -> tuple[list[Result], dict[str, Any]]:
     """Carry out the cases one after the other in one street; return what became of each, and of the ledgers."""
     results: list[Result] = []
@@ -38,6 +42,7 @@ async def remove_all(
         for done, case in enumerate(cases):
             on_case(f"{case.row}: {case.how}, {case.what}", done)
             results.append(await remove(street, case))
+            on_result(results[-1])
         on_case("the last slots are settled", len(cases))
         last = street.soon
         await street.until(lambda: street.progress.now >= last + 3 * (last - street.progress.now), 60)
@@ -61,7 +66,8 @@ def main() -> int:
         parser.error(f"no row has {options.row!r} in it; rows: {', '.join(sorted({each.row for each in CASES}))}")
     began_s = WALL.monotonic()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with tempfile.TemporaryDirectory(prefix="cw-") as folder, Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="cw-") as folder, Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=len(cases))
         results, ledgers = asyncio.run(
             remove_all(
@@ -69,6 +75,7 @@ def main() -> int:
                 cases,
                 options.speed,
                 lambda what, done: bar.update(task, description=what, completed=done),
+                lambda result: console.print(one_line(result)),
             )
         )
     good = all(each.passed for each in results) and not ledgers["ledger_mismatches"] and not ledgers["wh_sold_twice"]

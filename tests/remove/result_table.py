@@ -50,6 +50,12 @@ def plain_table(results: Sequence[Result], ledgers: Mapping[str, Any], took_s: i
     console.print(_ledger_words(ledgers, took_s), highlight=False)
 
 
+def one_line(result: Result) -> str:
+    """Return what became of a case, while others still run."""
+    case = result.case
+    return f"{'held' if result.passed else 'FAILED'}: {case.row}, {case.how}: {case.what} {'; '.join(result.wrong)}"
+
+
 def _cells(result: Result) -> tuple[str, ...]:
     case = result.case
     back = "not" if result.back_s is None else f"{result.back_s:.0f} s"
