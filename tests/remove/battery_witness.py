@@ -37,6 +37,19 @@ class Looks:
         good = self.follows + self.commanded
         return self.seen > 0 and self.outside == 0 and good >= GOOD_SHARE * self.seen
 
+    def note(self, switched: bool, power_w: float, soc_pct: float, grid_w: float) -> None:
+        """Take one look: whether it is commanded, its power (+ discharges), its charge, and the house at the grid."""
+        self.seen += 1
+        self.outside += abs(power_w) > BATTERY_W + 1 or not 0 <= soc_pct <= 100
+        if switched:
+            self.commanded += 1
+            return
+        gives_all = power_w > BATTERY_W - NEAR_W or soc_pct < 1
+        takes_all = power_w < NEAR_W - BATTERY_W or soc_pct > 99
+        good = abs(grid_w) < NEAR_W or (grid_w > 0 and gives_all) or (grid_w < 0 and takes_all)
+        self.follows += good
+        self.astray += not good
+
     def words(self) -> str:
         return f"{self.seen} looks: {self.follows} on its own, {self.commanded} by plan, {self.astray} astray"
 
@@ -86,23 +99,11 @@ class Witness:
             except DeviceError:
                 pass
             else:
-                self._note(self.looks[name], bool(switched), battery, grid["grid_w"] or 0.0)
+                power_w, soc_pct = battery["battery_w"] or 0.0, battery["soc_pct"] or 0.0
+                self.looks[name].note(bool(switched), power_w, soc_pct, grid["grid_w"] or 0.0)
                 late = WALL.monotonic() - began_s > REVERSION_S + SLACK_S
                 self.looks[name].commanded_late += bool(switched) and late and name in self._on_their_own
             await asyncio.sleep(LOOK_S)
 
     def _open(self, name: str, profile: str, port: int) -> Device:
         return open_device(name, DeviceSettings(profile=profile, url=f"tcp://127.0.0.1:{port}"), self._pool, WALL)
-
-    def _note(self, looks: Looks, switched: bool, battery: dict[str, float | None], grid_w: float) -> None:
-        power_w, soc_pct = battery["battery_w"] or 0.0, battery["soc_pct"] or 0.0
-        looks.seen += 1
-        looks.outside += abs(power_w) > BATTERY_W + 1 or not 0 <= soc_pct <= 100
-        if switched:
-            looks.commanded += 1
-            return
-        gives_all = power_w > BATTERY_W - NEAR_W or soc_pct < 1
-        takes_all = power_w < NEAR_W - BATTERY_W or soc_pct > 99
-        good = abs(grid_w) < NEAR_W or (grid_w > 0 and gives_all) or (grid_w < 0 and takes_all)
-        looks.follows += good
-        looks.astray += not good

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import removal
+from battery_witness import Looks
 from removal import Result, compare_ledgers, remove
 from removal_cases import CASES, Case
 from removed_street import HeldStreet, held_street
@@ -49,6 +50,33 @@ def test_others_trade_on_beside_a_broker_that_forges_and_a_street_without_trade_
     assert forged.counted > 0
     assert "the others do not trade with each other" in apart.wrong
     assert (ledgers["ledger_mismatches"], ledgers["wh_sold_twice"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("switched", "power_w", "soc_pct", "grid_w", "good"),
+    [
+        (False, 700.0, 50.0, 10.0, True),
+        (False, 1500.0, 50.0, 900.0, True),  # gives all it can
+        (False, 0.0, 0.0, 700.0, True),  # empty
+        (False, 0.0, 100.0, -1900.0, True),  # full
+        (True, -900.0, 50.0, 1600.0, True),  # its plan charges from a neighbour's sun
+        (False, 0.0, 50.0, 700.0, False),
+        (False, -800.0, 50.0, 1500.0, False),
+        (False, 1500.0, 50.0, -800.0, False),
+        (True, 1600.0, 50.0, -900.0, False),
+    ],
+)
+def test_the_witness_knows_a_battery_that_goes_astray(
+    switched: bool, power_w: float, soc_pct: float, grid_w: float, good: bool
+) -> None:
+    looks = Looks()
+    assert not looks.goes_on  # who was never seen proves nothing
+    for _ in range(8):
+        looks.note(False, 700.0, 50.0, 0.0)
+    assert looks.goes_on
+    for _ in range(2):
+        looks.note(switched, power_w, soc_pct, grid_w)
+    assert looks.goes_on is good
 
 
 def components() -> set[str]:
