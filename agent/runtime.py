@@ -25,6 +25,7 @@ from agent.showing import given_up
 from agent.steering import NO_BATTERY, Aim, Steering
 from coordinator.broker_keeper import keep_serving
 from coordinator.clock import Clock, WallClock
+from coordinator.desk import MESSAGES_PER_SLOT
 from coordinator.errors import ConfigError
 from coordinator.household import MeterReading
 from coordinator.identity import Identity
@@ -32,6 +33,7 @@ from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkNotice, LinkOptions
 from coordinator.mosquitto import open_broker, tls_listener
 from coordinator.node import Node, NodeOptions
+from coordinator.peers import RateLimit
 from coordinator.slots import Slot
 from coordinator.transport import Transport
 
@@ -90,7 +92,10 @@ class Agent:
         links = link_settings(config, self.charter, self.identity.id, self.identity)
         options = LinkOptions(keepalive_s=config.mqtt.keepalive_s, retry_max_s=config.mqtt.retry_max_s)
         sealing = sealer(self.charter, self.identity) if self.charter.meeting else None
-        self._transport = Transport(links, self.clock, self._link_notice, options=options, sealer=sealing)
+        limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=self.charter.rules.slot_s)
+        self._transport = Transport(
+            links, self.clock, self._link_notice, options=options, sealer=sealing, allow=limit.allow
+        )
         self._meter = SlotMeter(self.charter.rules.slot_s)
         if (last := self._memory.last_reading()) is not None:
             self._meter.add(last)  # what flowed while the agent was away is still counted

@@ -14,6 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from types import TracebackType
 from typing import Literal
 
@@ -23,7 +24,7 @@ from coordinator.errors import ConfigError, LocalProtocolError
 from coordinator.inbox import Inbox
 from coordinator.links import Inbound, LinkNotice, LinkOptions, LinkSettings, LinkState, OnNotice
 from coordinator.mqtt import MqttLink
-from coordinator.mqtt_topics import PREFIX, check_topic
+from coordinator.mqtt_topics import PREFIX, check_topic, publisher
 from coordinator.sealing import SEALING_MAX_BYTES, Sealer
 
 __all__ = [
@@ -100,6 +101,8 @@ class Transport:
         on_notice: Takes one notice per change of a link's state, on the event loop.
         message_id: By what copies of a message are known.
         sealer: Seals what goes to meeting brokers; needed when there are any.
+        allow: Asked with (link, home of the topic) for each message of a neighbour, on the link's own thread; False
+            drops it, so that a flood does not even wake the event loop.
         prefix: Topics below it are the neighbourhood's: at most 16 KiB, and delivered once. Others pass as they come.
     """
 
@@ -112,6 +115,7 @@ class Transport:
         options: LinkOptions | None = None,
         message_id: Callable[[bytes], Hashable] = payload_id,
         sealer: Sealer | None = None,
+        allow: Callable[[tuple[str, str], datetime], bool] = lambda source, now: True,
         prefix: str = PREFIX,
     ) -> None:
         names = [link.name for link in links]
@@ -126,6 +130,9 @@ class Transport:
         """Messages at meeting brokers that were not sealed for this home by who speaks on their topic."""
         self._sealer = sealer
         self._warned: set[str] = set()
+        self.limited = 0
+        """Messages of links that said too much."""
+        self._allow = allow
         self._settings = tuple(links)
         self._clock = clock
         self._on_notice = on_notice
@@ -235,6 +242,11 @@ class Transport:
         at_meeting = inbound.link in self._meeting
         if len(inbound.payload) > self._limit(inbound.topic) + (SEALING_MAX_BYTES if at_meeting else 0):
             self.oversize += 1
+            return
+        if inbound.topic.startswith(self._prefix) and not self._allow(
+            (inbound.link, publisher(inbound.topic)), self._clock.now()
+        ):
+            self.limited += 1
             return
         if at_meeting:
             assert self._sealer is not None

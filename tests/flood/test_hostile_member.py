@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 sys.path.append(str(Path(__file__).parents[1] / "integration"))
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "coordinator"))
 
-from mqtt_helpers import QUICK, owner_link, station, until
+from mqtt_helpers import QUICK, Station, owner_link, station, until
 from neighbourhood import START, ScriptedHome
 from sealed import Street
 
@@ -29,6 +30,7 @@ from coordinator.links import LinkNotice, LinkSettings
 from coordinator.messages import Presence
 from coordinator.mqtt_topics import direct_topic, pub_topic
 from coordinator.node import Node, NodeOptions
+from coordinator.peers import RateLimit
 from coordinator.transport import Transport
 
 STREET = Street(4)
@@ -36,6 +38,8 @@ ME, FLOODER, FRIEND, _ = STREET.ids
 COMMUNITY = STREET.charter.community_id
 LIMIT = 50
 PASSWORD = "reader-pw"
+ROOMY = replace(QUICK, inbox=8000)
+"""Here the queue is not what refuses: how fast it fills is a matter of the machine."""
 
 
 class StillClock(ManualClock):
@@ -64,7 +68,7 @@ async def node(folder: Path, *links: LinkSettings, told: list[str] | None = None
     clock, notices = StillClock(START), list[LinkNotice]()
     texts = [] if told is None else told
     with LedgerStore(folder / "ledger.db", ME) as store:
-        async with Transport(links, clock, notices.append, options=QUICK) as transport:
+        async with Transport(links, clock, notices.append, options=ROOMY) as transport:
             here = Node(
                 charter=STREET.charter,
                 identity=STREET.identity(ME),
@@ -130,6 +134,34 @@ def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
 
     asyncio.run(run())
     assert checks[STREET.charter.public_keys[FLOODER]] == LIMIT
+
+
+def test_a_flood_does_not_even_wake_the_loop_that_reads(tmp_path: Path) -> None:
+    limit = RateLimit(per_slot=LIMIT, slot_s=STREET.rules.slot_s)
+
+    async def run(evil: EmbeddedBroker, good: EmbeddedBroker, flooder: Station, friend: Station) -> None:
+        links = [reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)]
+        async with Transport(links, StillClock(START), lambda notice: None, options=QUICK, allow=limit.allow) as reader:
+            await until(lambda: all(link.connected for link in reader.links))
+            for number in range(400):
+                topic = (pub_topic(COMMUNITY, FLOODER), direct_topic(COMMUNITY, FLOODER, ME))[number % 2]
+                flooder.transport.publish(topic, b"garbage %d" % number)
+            await until(lambda: reader.limited == 400 - LIMIT)
+            for number in range(LIMIT):
+                friend.transport.publish(pub_topic(COMMUNITY, FRIEND), b"word %d" % number)
+            heard = [(await anext(reader)).payload for _ in range(2 * LIMIT)]
+        assert heard[LIMIT:] == [b"word %d" % number for number in range(LIMIT)]
+
+    async def whole() -> None:
+        async with (
+            own_broker(FLOODER) as evil,
+            own_broker(FRIEND) as good,
+            station(owner_link(evil.url)) as flooder,
+            station(owner_link(good.url)) as friend,
+        ):
+            await run(evil, good, flooder, friend)
+
+    asyncio.run(whole())
 
 
 def test_who_is_first_with_a_message_in_the_wrong_place_does_not_silence_it(tmp_path: Path) -> None:
