@@ -34,7 +34,7 @@ from coordinator.links import (
     explain_refusal,
 )
 from coordinator.mqtt_thread import NetworkThread
-from coordinator.mqtt_topics import covers
+from coordinator.mqtt_topics import covers, speaker
 from coordinator.tls import client_context
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class MqttLink:
     """A link that is always either connected or trying. Use it from the event loop that calls `start()`.
 
     Args:
-        deliver: Takes received messages, called on the network thread.
+        deliver: Takes received messages, called on the network thread; returns whether they were welcome.
         on_notice: Takes changes of state, called on the event loop.
     """
 
@@ -74,7 +74,7 @@ class MqttLink:
         settings: LinkSettings,
         options: LinkOptions,
         clock: Clock,
-        deliver: Callable[[Inbound], None],
+        deliver: Callable[[Inbound], bool],
         on_notice: OnNotice,
     ) -> None:
         self.settings = settings
@@ -93,6 +93,8 @@ class MqttLink:
         self._last_sent: paho.MQTTMessageInfo | None = None
         self._overflowing = False
         self._denied: frozenset[str] = frozenset()
+        self._unwelcome = 0
+        self._rest_s = options.rest_s
         self._connected_at = 0.0
         self._quick_losses = 0
 
@@ -217,10 +219,10 @@ class MqttLink:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        if any(covers(asked, topic) for asked in self.settings.subscribe):
-            self._deliver(Inbound(link=self.settings.name, topic=topic, payload=bytes(message.payload)))
-        else:
-            self.unasked += 1
+        asked_for = any(covers(asked, topic) for asked in self.settings.subscribe)
+        self.unasked += not asked_for
+        inbound = Inbound(link=self.settings.name, topic=topic, payload=bytes(message.payload))
+        self._unwelcome += not (asked_for and self._deliver(inbound))
 
     def _post(self, client: paho.Client, change: Callable[..., None], *args: Any) -> None:
         self._loop.call_soon_threadsafe(self._apply, client, change, *args)
@@ -265,6 +267,10 @@ class MqttLink:
             client, thread = self._client, self._thread
             if client is None or thread is None:
                 return
+            flooded, self._unwelcome = self._unwelcome > self._options.flood_per_s * self._options.watch_s, 0
+            if flooded and len({speaker(asked) for asked in self.settings.subscribe}) == 1:
+                await self._rest(client, thread)
+                continue
             dead = not thread.alive
             poisoned = self._quick_losses >= _QUICK_LOSSES_MAX
             if not dead and not poisoned:
@@ -276,6 +282,17 @@ class MqttLink:
             self._set_state("away", "the link's own thread ended" if dead else "the broker hangs up at once")
             self._launch()
             await asyncio.to_thread(_end, client, thread, None)
+
+    async def _rest(self, client: paho.Client, thread: NetworkThread) -> None:
+        """Hang up on a neighbour that floods us: only its own words are lost, and reading them costs more than it."""
+        if self._clock.monotonic() - self._connected_at > self._rest_s:
+            self._rest_s = self._options.rest_s
+        self._set_state("away", f"it sends far too much and is not listened to for {self._rest_s:.0f} s")
+        self._client = self._thread = None
+        await asyncio.to_thread(_end, client, thread, None)
+        await asyncio.sleep(self._rest_s)
+        self._rest_s *= 2
+        self._launch()
 
 
 def _end(client: paho.Client, thread: NetworkThread, last_sent: paho.MQTTMessageInfo | None) -> None:

@@ -32,12 +32,6 @@ def direct_reader(topic: str) -> str | None:
     return levels[5] if speaker(topic) is not None and levels[4] == "to" and len(levels) == 6 else None
 
 
-def publisher(topic: str) -> str:
-    """Return the home that a neighbourhood's topic says it belongs to; "" for another topic."""
-    levels = topic.removeprefix(PREFIX).split("/")
-    return levels[1] if topic.startswith(PREFIX) and len(levels) > 1 else ""
-
-
 def check_topic(topic: str) -> str:
     """Return a topic that may be published on.
 

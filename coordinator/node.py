@@ -15,7 +15,7 @@ from coordinator.desk import Desk
 from coordinator.household import Household, MeterReading
 from coordinator.identity import Identity
 from coordinator.ledger_store import LedgerStore
-from coordinator.mqtt_topics import direct_topic, pub_topic, publisher
+from coordinator.mqtt_topics import direct_topic, pub_topic, speaker
 from coordinator.peers import Presence
 from coordinator.slots import Slot
 from coordinator.transport import Inbound, Transport
@@ -112,7 +112,7 @@ class Node:
         ends here and uses up nobody's share.
         """
         claimed, verified = heading(inbound.payload), None
-        if claimed is None or claimed[1] != publisher(inbound.topic):
+        if claimed is None or claimed[1] != speaker(inbound.topic):
             self.desk.refused["speaks on the topic of another"] += 1
         else:
             verified = self.desk.receive(inbound.payload, now, inbound.link)

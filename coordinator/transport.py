@@ -24,7 +24,7 @@ from coordinator.errors import ConfigError, LocalProtocolError
 from coordinator.inbox import Inbox
 from coordinator.links import Inbound, LinkNotice, LinkOptions, LinkSettings, LinkState, OnNotice
 from coordinator.mqtt import MqttLink
-from coordinator.mqtt_topics import PREFIX, check_topic, publisher
+from coordinator.mqtt_topics import PREFIX, check_topic, speaker
 from coordinator.sealing import SEALING_MAX_BYTES, Sealer
 
 __all__ = [
@@ -237,26 +237,26 @@ class Transport:
     def _limit(self, topic: str) -> int:
         return MAX_BYTES if topic.startswith(self._prefix) else OWN_MAX_BYTES
 
-    def _receive(self, inbound: Inbound) -> None:
-        """Take a message over from a network thread."""
+    def _receive(self, inbound: Inbound) -> bool:
+        """Take a message over from a network thread; return whether it was welcome."""
         at_meeting = inbound.link in self._meeting
         if len(inbound.payload) > self._limit(inbound.topic) + (SEALING_MAX_BYTES if at_meeting else 0):
             self.oversize += 1
-            return
-        if inbound.topic.startswith(self._prefix) and not self._allow(
-            (inbound.link, publisher(inbound.topic)), self._clock.now()
-        ):
+            return False
+        home = speaker(inbound.topic)
+        if home is not None and not self._allow((inbound.link, home), self._clock.now()):
             self.limited += 1
-            return
+            return False
         if at_meeting:
             assert self._sealer is not None
             payload = self._sealer.unseal(inbound.topic, inbound.payload)
             if payload is None:
                 self._not_opened(inbound.link)
-                return
+                return False
             inbound = replace(inbound, payload=payload)
         if self._inbox:
             self._inbox.put(inbound)
+        return True
 
     def _not_opened(self, link: str) -> None:
         """Count a message that nobody meant for us or somebody changed, and tell of the first on each link."""

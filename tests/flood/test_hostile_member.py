@@ -164,6 +164,40 @@ def test_a_flood_does_not_even_wake_the_loop_that_reads(tmp_path: Path) -> None:
     asyncio.run(whole())
 
 
+def test_who_floods_is_hung_up_on_and_heard_again_later_and_everybody_else_meanwhile(tmp_path: Path) -> None:
+    limit = RateLimit(per_slot=LIMIT, slot_s=STREET.rules.slot_s)
+    options = replace(QUICK, watch_s=0.2, flood_per_s=500.0, rest_s=1.0)
+    notices: list[str] = []
+
+    async def run() -> None:
+        async with (
+            own_broker(FLOODER) as evil,
+            own_broker(FRIEND) as good,
+            station(owner_link(evil.url)) as flooder,
+            station(owner_link(good.url)) as friend,
+        ):
+            links = [reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)]
+            on_notice = lambda notice: notices.append(notice.text)  # noqa: E731
+            async with Transport(links, StillClock(START), on_notice, options=options, allow=limit.allow) as reader:
+                await until(lambda: all(link.connected for link in reader.links))
+                while reader.links[0].connected:
+                    for number in range(20):
+                        flooder.transport.publish(pub_topic(COMMUNITY, FLOODER), b"%d" % number, qos=0)
+                    await asyncio.sleep(0.01)
+                for number in range(LIMIT):
+                    friend.transport.publish(pub_topic(COMMUNITY, FRIEND), b"word %d" % number)
+                heard = [(await anext(reader)).payload for _ in range(2 * LIMIT)]
+                await until(lambda: all(link.connected for link in reader.links))
+        assert heard[LIMIT:] == [b"word %d" % number for number in range(LIMIT)]
+
+    asyncio.run(run())
+    assert [text for text in notices if "evil" in text] == [
+        "link to evil's broker is up",
+        "link to evil's broker is down: it sends far too much and is not listened to for 1 s; trying again",
+        "link to evil's broker is back",
+    ]
+
+
 def test_who_is_first_with_a_message_in_the_wrong_place_does_not_silence_it(tmp_path: Path) -> None:
     """Two brokers carry all homes' words; one of them says a friend's word first, on the topic of another home."""
     word = presence(FRIEND, 1)

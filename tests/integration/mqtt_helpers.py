@@ -23,7 +23,7 @@ PUB = f"cw/1/{COMMUNITY}/{HOME}/pub"
 TO_PEER = f"cw/1/{COMMUNITY}/{HOME}/to/{PEER}"
 TO_OTHER = f"cw/1/{COMMUNITY}/{HOME}/to/{OTHER}"
 
-QUICK = LinkOptions(retry_min_s=0.05, retry_max_s=0.2, watch_s=0.1)
+QUICK = LinkOptions(retry_min_s=0.05, retry_max_s=0.2, watch_s=0.1, flood_per_s=1e6)
 
 
 def users(owner_password: str = "owner-pw") -> tuple[BrokerUser, ...]:
