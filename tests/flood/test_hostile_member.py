@@ -127,10 +127,11 @@ def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
                     await asyncio.sleep(0)
                 if number % 80 == 0:
                     friend.transport.publish(pub_topic(COMMUNITY, FRIEND), presence(FRIEND, number))
-            await until(lambda: here.desk.refused.total() + LIMIT // 2 >= 1600, 30)
-            assert here.desk.refused["sends too much"] >= 800 - LIMIT
-            assert here.desk.refused["speaks on the topic of another"] == 800
-            await until(lambda: checks[STREET.charter.public_keys[FRIEND]] == 20)
+            # QoS 0: a busy broker may lose some of a flood.
+            await until(lambda: here.desk.refused.total() >= 800, 40)
+            await until(lambda: checks[STREET.charter.public_keys[FRIEND]] == 20, 40)
+            assert here.desk.refused["sends too much"] > LIMIT
+            assert here.desk.refused["speaks on the topic of another"] > LIMIT
 
     asyncio.run(run())
     assert checks[STREET.charter.public_keys[FLOODER]] == LIMIT

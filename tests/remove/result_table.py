@@ -16,7 +16,7 @@ ASKED_NOBODY = (
     "every TCP and UDP socket of every agent and guard, before and during each fault: only addresses in the settings"
 )
 NOT_BY_A_RUN = {
-    "meeting brokers (optional)": "a street of its own, with two of three dead, and all of them: `make meeting-brokers`, "
+    "meeting brokers (optional)": "a street of its own, two of three dead, and all of them: `make meeting-brokers`, "
     "`tests/integration/test_meeting_brokers.py::"
     "test_two_of_three_dead_lose_nothing_and_after_all_were_dead_trading_goes_on`",
     "a home's key and ledger": "the killed agents above; a stolen key is the lying member above until it is suspended: "
