@@ -19,8 +19,8 @@ NOT_BY_A_RUN = {
     "meeting brokers (optional)": "a street of its own, two of three dead, and all of them: `make meeting-brokers`, "
     "`tests/integration/test_meeting_brokers.py::"
     "test_two_of_three_dead_lose_nothing_and_after_all_were_dead_trading_goes_on`",
-    "bids and trades, where the charter masks them": "the street of the run trades in the open; `make masked-proof` and "
-    "the tests of its row",
+    "bids and trades, where the charter masks them": "the street of the run trades in the open; `make masked-proof` "
+    "and the tests of its row",
     "a home's key and ledger": "the killed agents above; a stolen key is the lying member above until it is suspended: "
     "`tests/integration/test_charter_commands.py::"
     "test_a_suspended_key_is_out_at_once_on_every_machine_that_has_the_paper`",
