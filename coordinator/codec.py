@@ -19,9 +19,11 @@ from coordinator.identity import Identity, decode_base64, encode_base64, verify
 from coordinator.messages import ADAPTER, EVERYBODY, AnyMessage, Message
 
 MAX_BYTES = 16 * 1024
-NEW_BUSINESS = frozenset({"presence", "ready", "bid", "price_request", "prices", "offer", "residual", "deviation"}) | {
+TRADING = frozenset({"ready", "bid", "price_request", "prices", "offer", "residual", "deviation"}) | {
     *("roster", "share", "abandon", "deviation_share", "ask", "quote")
 }
+"""What is said to trade with somebody from now on."""
+NEW_BUSINESS = TRADING | {"presence", "heads", "hearsay"}
 """What is said by the rules in force only; statements on what was agreed before hold under any later charter."""
 MAX_AHEAD_MS = 120_000
 """A message may be dated this far in our future: two homes whose clocks differ by less still understand each other."""

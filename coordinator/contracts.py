@@ -20,7 +20,7 @@ from coordinator.charter import Rules
 from coordinator.codec import Verified, message_id
 from coordinator.contract import ALIVE, UNANSWERED, Contract, OwnLeaf, Reborn, SessionBook, Status, contract_id
 from coordinator.ledger import Entry, Mark, Origin
-from coordinator.messages import Accept, Lapse, Leaf, Lost, Meter, Offer, Position, Reject
+from coordinator.messages import Accept, Lapse, Leaf, Lost, Meter, Offer, Position, Reject, Settled
 from coordinator.sessions import Session
 
 __all__ = ["ALIVE", "UNANSWERED", "Contract", "Contracts", "Status", "contract_id", "mandate_session"]
@@ -132,7 +132,7 @@ class Contracts:
                 self._apply_offer(entry, message)
             case Accept() | Reject():
                 accepted = Status.ACCEPTED if own else Status.BOUND
-                if own or self._status(message.contract_id) is Status.OFFERED:
+                if own or self.status(message.contract_id) is Status.OFFERED:
                     self._set(message.contract_id, accepted if isinstance(message, Accept) else Status.REJECTED)
                 if own:
                     self._said_of(message.contract_id)["answer", message.contract_id] = wire
@@ -217,6 +217,8 @@ class Contracts:
     def _regain(self, verified: Verified[Any], entry: Entry) -> None:
         """Take back what this home said in an earlier life of its ledger, as a partner repeats it."""
         message = verified.message
+        if isinstance(message, Settled):
+            return  # of no session: accounts.py
         book = self._open(Session(message.slot, getattr(message, "trade", "slot")))
         match message:
             case Offer():
@@ -227,7 +229,7 @@ class Contracts:
                 self._set(message.contract_id, Status.ACCEPTED if accepted else Status.REJECTED)
             case Lapse():
                 self._said_of(message.contract_id)["lapse", message.contract_id] = verified.wire
-                if self._status(message.contract_id) is Status.OFFERED:
+                if self.status(message.contract_id) is Status.OFFERED:
                     self._set(message.contract_id, Status.LAPSED)
             case Position():
                 self._keep_gate(book, entry)
@@ -268,7 +270,8 @@ class Contracts:
     def _said_of(self, contract: str) -> dict[tuple[str, str], bytes]:
         return self._sessions[self._session_of[contract]].said
 
-    def _status(self, contract: str) -> Status | None:
+    def status(self, contract: str) -> Status | None:
+        """Return a contract's status, None if it is not known (any more)."""
         known = self._contract(contract)
         return None if known is None else known.status
 

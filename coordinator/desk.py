@@ -6,7 +6,7 @@ No sockets and no clock: node.py feeds it from MQTT, tests and simulations feed 
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,8 @@ from coordinator.balancing import Neighbours, Numbers
 from coordinator.charter import Charter
 from coordinator.clock import unix_ms
 from coordinator.clock_check import ClockCheck
-from coordinator.codec import Verified, Verifier, encode
+from coordinator.codec import TRADING, Verified, Verifier, encode, heading
+from coordinator.concerns import Concern, concerns
 from coordinator.contract_book import EVIDENCE_LIFE, ContractBook
 from coordinator.effects import Again, Effect, Keep, Note, Recite, Say, Whisper
 from coordinator.errors import RemoteProtocolError
@@ -26,12 +27,30 @@ from coordinator.ledger_store import LedgerStore
 from coordinator.masked_balancing import MaskedNeighbours
 from coordinator.masked_sealing import WIRES_MAX_BYTES
 from coordinator.masked_trading import Privacy
-from coordinator.messages import EVERYBODY, Deviation, DeviationShare, Message, Presence, Recall, Recital, Sealed
+from coordinator.messages import (
+    EVERYBODY,
+    Deviation,
+    DeviationShare,
+    Dispute,
+    Fraud,
+    Heads,
+    Hearsay,
+    Message,
+    Presence,
+    Recall,
+    Recital,
+    Sealed,
+    Settle,
+    Settled,
+    Told,
+)
 from coordinator.peers import RateLimit
-from coordinator.recall import PART_BYTES, Recalls, parts_of, reborn_mark
+from coordinator.recall import PART_BYTES, Recalls, born_mark, parts_of, reborn_mark
 from coordinator.sessions import Session
 from coordinator.slots import Slot
+from coordinator.statements import STATEMENT_EVERY, Statements
 from coordinator.trader import Trader
+from coordinator.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +69,9 @@ class Desk:
     """One home's trading desk.
 
     Args:
-        now: Time of the start; entries of the last two days are replayed.
+        now: Time of the start; entries of the ledger's last two days are replayed.
+        forgiven: Homes to trade with even if it is proved that they signed two contents for one key.
+        state_every: How often it states to each partner what both owe.
     """
 
     def __init__(
@@ -62,6 +83,8 @@ class Desk:
         household: Household,
         send: Send,
         now: datetime,
+        forgiven: Collection[str] = (),
+        state_every: timedelta = STATEMENT_EVERY,
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._charter = charter
@@ -74,6 +97,14 @@ class Desk:
         self._limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=charter.rules.slot_s)
         self.clock_check = ClockCheck(CLOCK_MEMORY)
         self._verifier = Verifier(charter, identity.id, self._limit.allow, self.clock_check.heard)
+        self.witness = Witness(
+            charter=charter,
+            me=identity.id,
+            verifier=self._verifier,
+            secret=self._secret,
+            memory=MEMORY,
+            forgiven=forgiven,
+        )
         self.trader = self._restore(household, now)
         self._recalls = Recalls(
             me=identity.id,
@@ -82,16 +113,33 @@ class Desk:
             book=self.trader.book,
             memory=MEMORY,
         )
+        self.statements = Statements(
+            me=identity.id,
+            verifier=self._verifier,
+            rules=charter.rules,
+            book=self.trader.book,
+            every=state_every,
+        )
+        self.statements.restore(store, now)
+
+    def _since(self, now: datetime) -> int:
+        """Return the oldest slot to keep in mind: as old as when the home was last up, however long that is ago."""
+        newest_ms = self._store.newest_ms() or 0
+        return int(min(now.timestamp(), newest_ms / 1000) - MEMORY.total_seconds())
 
     def _restore(self, household: Household, now: datetime) -> Trader:
         rules, store = self._charter.rules, self._store
-        since = int((now - MEMORY).timestamp())
-        mark = reborn_mark(store.newest_ms(), now, rules, MEMORY)
+        since, last_up = int((now - MEMORY).timestamp()), self._since(now)
+        newest_ms = store.newest_ms()
+        mark = born_mark(now, rules) if newest_ms is None else reborn_mark(newest_ms, now, rules, MEMORY)
         if mark is not None:
             store.renew(local(mark, now))
         others = set(self._charter.by_id) - {self._identity.id}
         book = ContractBook(me=self._identity.id, rules=rules, incarnation=store.incarnation, peers=others)
-        book.replay(store.entries(self._verifier, since))
+        recent = list(store.entries(self._verifier, last_up))
+        book.replay(recent)
+        self.witness.replay(store.of_kinds(["fraud"], self._verifier))
+        self.witness.replay(recent)
         settled = {mark.slot for mark in store.marks("settled", since)}
         metered = {
             mark.slot: MeterReading(import_wh=int(mark.data["import_wh"]), export_wh=int(mark.data["export_wh"]))
@@ -117,8 +165,10 @@ class Desk:
         return trader
 
     def _salt(self, session: Session, partner: str) -> str:
+        return self._secret(f"{session.slot}|{session.trade}|{partner}")
+
+    def _secret(self, what: str) -> str:
         key = (self._store.meta("salt_key") or "").encode()
-        what = f"{session.slot}|{session.trade}|{partner}"
         return hashlib.blake2b(what.encode(), key=key, digest_size=16).hexdigest()
 
     def receive(self, wire: bytes, now: datetime, link: str = "") -> Verified[Any] | None:
@@ -146,9 +196,16 @@ class Desk:
         return inner
 
     def _take(self, verified: Verified[Any], now: datetime) -> None:
-        match verified.message:
-            case Presence():
+        if effects := self.witness.hear(verified, now):
+            self._perform(effects, now)
+        message = verified.message
+        if message.sender in self.witness.shunned and message.kind in TRADING:
+            raise RemoteProtocolError(message.sender, "signed two contents for one key: no trade with it")
+        match message:
+            case Presence() | Heads() | Hearsay() | Fraud():
                 pass
+            case Settle() | Settled() | Told() | Dispute():
+                self._perform(self.statements.receive(verified, now), now)
             case Deviation() if isinstance(self.neighbours, Neighbours):
                 self.neighbours.receive(verified, now)
             case DeviationShare() if isinstance(self.neighbours, MaskedNeighbours):
@@ -172,16 +229,21 @@ class Desk:
 
     def tick(self, now: datetime) -> None:
         """Do everything that is due."""
-        while effects := self.trader.tick(now) or self._recalls.tick(now):
+        due = (self.trader, self._recalls, self.witness, self.statements)
+        while effects := next((effects for each in due if (effects := each.tick(now))), []):
             self._perform(effects, now)
 
     def next_deadline(self, now: datetime) -> datetime:
-        deadlines = (self.trader.next_deadline(now), self._recalls.next_deadline(now))
-        return min(at for at in deadlines if at is not None)
+        due = (self.trader, self._recalls, self.witness, self.statements)
+        return min(at for each in due if (at := each.next_deadline(now)) is not None)
 
     def metered(self, slot: Slot, reading: MeterReading, now: datetime) -> None:
         """Take the meter's word on a finished slot."""
         self._perform(self.trader.metered(slot, reading, now), now)
+
+    def concerns(self, name: Callable[[str], str], now: datetime) -> list[Concern]:
+        """Return what people must look at; `name` gives a home's name."""
+        return list(concerns(self.statements, self.witness.current(), name, now))
 
     def say_presence(self, now: datetime, life: timedelta) -> None:
         self._perform([Whisper(kind=Presence, to=EVERYBODY, expires_at=now + life, body={})], now)
@@ -227,8 +289,11 @@ class Desk:
         if entries:
             self._store.append(entries)
             self.trader.book.replay(entries)
+            self.witness.replay(entries)
+            self.statements.replay(entries)
         for to, wire, firm in outgoing:
-            self._send(to, wire if self._privacy is None or to == EVERYBODY else self._sealed(to, wire, now), firm)
+            private = self._privacy is not None and to != EVERYBODY and not _public(wire)
+            self._send(to, self._sealed(to, wire, now) if private else wire, firm)
 
     def _sealed(self, to: str, wire: bytes, now: datetime) -> bytes:
         """Return the message that only one home can read; how long it holds says the one inside."""
@@ -263,3 +328,9 @@ class Desk:
         }
         message: Any = effect.kind.model_validate({**header, **effect.body})
         return encode(message, self._identity)
+
+
+def _public(wire: bytes) -> bool:
+    """Return whether it says only what was said to all, whoever it is for: a proof, or what others heard."""
+    head = heading(wire)
+    return head is not None and (head[0] == "hearsay" or head[2] == EVERYBODY)

@@ -154,9 +154,20 @@ class LedgerStore:
             RemoteProtocolError: If a stored message does not verify: the file was changed.
         """
         query = "SELECT at_ms, origin, wire FROM rows WHERE slot >= ? ORDER BY number"
-        for at_ms, origin, wire in self._db.execute(query, (since_slot,)):
-            content = Mark.decode(wire) if origin == Origin.LOCAL.value else verifier.reopen(wire)
-            yield Entry(origin=Origin(origin), at_ms=at_ms, content=content)
+        return _entries(self._db.execute(query, (since_slot,)), verifier)
+
+    def of_kinds(self, kinds: Iterable[str], verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
+        """Yield the entries of some kinds, as `entries` does."""
+        names = list(kinds)
+        query = f"SELECT at_ms, origin, wire FROM rows WHERE kind IN ({_marks(names)}) AND slot >= ? ORDER BY number"
+        return _entries(self._db.execute(query, [*names, since_slot]), verifier)
+
+    def newest_first(self, kinds: Iterable[str]) -> Iterator[tuple[int, Origin, bytes]]:
+        """Yield time, origin and wire of all rows of some kinds from the newest on; nothing is checked."""
+        names = list(kinds)
+        query = f"SELECT at_ms, origin, wire FROM rows WHERE kind IN ({_marks(names)}) ORDER BY number DESC"
+        for at_ms, origin, wire in self._db.execute(query, names):
+            yield at_ms, Origin(origin), wire
 
     def marks(self, kind: str, since_slot: int = 0) -> list[Mark]:
         query = "SELECT wire FROM rows WHERE kind = ? AND origin = 'local' AND slot >= ? ORDER BY number"
@@ -165,5 +176,15 @@ class LedgerStore:
     def last_slot(self, kinds: Iterable[str], until_slot: int = 2**62) -> int:
         """Return the newest slot up to `until_slot` that has a row of one of these kinds, or 0."""
         names = list(kinds)
-        query = f"SELECT max(slot) FROM rows WHERE kind IN ({','.join('?' * len(names))}) AND slot <= ?"
+        query = f"SELECT max(slot) FROM rows WHERE kind IN ({_marks(names)}) AND slot <= ?"
         return int(self._db.execute(query, [*names, until_slot]).fetchone()[0] or 0)
+
+
+def _marks(names: Sequence[str]) -> str:
+    return ",".join("?" * len(names))
+
+
+def _entries(rows: Iterable[tuple[int, str, bytes]], verifier: Verifier) -> Iterator[Entry]:
+    for at_ms, origin, wire in rows:
+        content = Mark.decode(wire) if origin == Origin.LOCAL.value else verifier.reopen(wire)
+        yield Entry(origin=Origin(origin), at_ms=at_ms, content=content)

@@ -6,7 +6,7 @@ the Unix second of their start, energies are whole Wh (+ buys), prices are micro
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from coordinator.masked_messages import Abandon, Ask, DeviationShare, Quote, Roster, Sealed, Share
 from coordinator.message_base import (
@@ -253,6 +253,92 @@ class Deviation(Message):
     take_w: HeadroomW
 
 
+class Seen(BaseModel):
+    """What was heard of one home about one slot, as short hashes in the order of `fraud.PLACES`; ---- is nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    slot: SlotKey
+    home: HomeId
+    said: Annotated[str, Field(pattern=r"^([0-9a-f]{4}|----){1,40}$")]
+
+
+class Heads(Message):
+    """Once a slot, to everybody: what I heard each home say to all, and against whom I hold a proof of fraud.
+
+    Who heard something else says so (`hearsay`). The hashes are salted, so that nobody can choose two contents that
+    have one.
+    """
+
+    kind: Literal["heads"] = "heads"
+    slot: SlotKey
+    salt: Hash
+    seen: Annotated[tuple[Seen, ...], Field(max_length=256)]
+    proven: Annotated[tuple[HomeId, ...], Field(max_length=64)]
+
+
+class Hearsay(Message):
+    """To one home whose heads show that it heard other words: mine, as they were signed."""
+
+    kind: Literal["hearsay"] = "hearsay"
+    slot: SlotKey
+    wires: Annotated[tuple[Annotated[str, Field(max_length=12_000)], ...], Field(min_length=1, max_length=64)]
+
+
+class Fraud(Message):
+    """Proof that `accused` signed two contents where one life of a ledger signs one: both, for anybody to check."""
+
+    kind: Literal["fraud"] = "fraud"
+    slot: SlotKey
+    accused: HomeId
+    first: Annotated[str, Field(max_length=12_000)]
+    second: Annotated[str, Field(max_length=12_000)]
+
+
+class Settle(Message):
+    """Between two homes, by the one with the lower id: what all that counts between us comes to, so far.
+
+    The contracts named are those not in an earlier statement. `balance_nano` is cumulative: what the sender owes the
+    receiver for all contracts since the first, in 1e-9 of the currency (Wh times micro-units per kWh), exactly;
+    negative when it is owed. `prev` is the hash of the statement before that both signed.
+    """
+
+    kind: Literal["settle"] = "settle"
+    slot: SlotKey
+    number: Annotated[int, Field(ge=1, le=2**31)]
+    prev: Hash
+    contract_ids: Annotated[tuple[ContractId, ...], Field(min_length=1, max_length=128)]
+    balance_nano: Annotated[int, Field(ge=-(10**24), le=10**24)]
+
+
+class Settled(Message):
+    """My signature on your statement, which stands in it whole: this one message is what both signed."""
+
+    kind: Literal["settled"] = "settled"
+    slot: SlotKey
+    statement: Annotated[str, Field(max_length=12_000)]
+
+
+class Told(Message):
+    """What both of us signed, and you may have lost; after these the newest I have is `number`."""
+
+    kind: Literal["told"] = "told"
+    slot: SlotKey
+    number: Annotated[int, Field(ge=0, le=2**31)]
+    wires: Annotated[tuple[Annotated[str, Field(max_length=14_000)], ...], Field(max_length=16)]
+
+
+class Dispute(Message):
+    """I do not sign your statement with this hash: of these contracts my ledger says something else."""
+
+    kind: Literal["dispute"] = "dispute"
+    slot: SlotKey
+    number: Annotated[int, Field(ge=1, le=2**31)]
+    statement_hash: Hash
+    reason: Literal["not counted here", "covered before", "another sum"]
+    contract_ids: Annotated[tuple[ContractId, ...], Field(max_length=128)]
+
+
 AnyMessage = (
     Presence
     | Ready
@@ -272,6 +358,13 @@ AnyMessage = (
     | Meter
     | Residual
     | Deviation
+    | Heads
+    | Hearsay
+    | Fraud
+    | Settle
+    | Settled
+    | Told
+    | Dispute
     | Roster
     | Share
     | Abandon

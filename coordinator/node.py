@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -45,6 +45,7 @@ class Node:
     Args:
         transport: Entered (connected) by the caller.
         on_notice: Takes (level, text) for the owner, once per change of state.
+        forgiven: Ids of homes to trade with whatever is proved against them.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Node:
         clock: Clock,
         on_notice: Callable[[Literal["info", "warning"], str], None],
         options: NodeOptions | None = None,
+        forgiven: Collection[str] = (),
     ) -> None:
         self._charter = charter
         self._me = identity.id
@@ -75,7 +77,9 @@ class Node:
             household=household,
             send=self._send,
             now=clock.now(),
+            forgiven=forgiven,
         )
+        self._concerned: set[str] = set()
 
     def _send(self, to: str, wire: bytes, firm: bool) -> None:
         community = self._charter.community_id
@@ -97,6 +101,15 @@ class Node:
     def deviates(self, slot: Slot, numbers: Numbers, every_s: float) -> None:
         """Tell the neighbours how far this home is from its plan in the running slot, as it does every `every_s`."""
         self.desk.say_deviation(slot, numbers, self._clock.now(), every_s)
+
+    def concerns(self) -> list[str]:
+        """Return what the owner must look at: proved fraud, disputes, statements without an answer; each told once."""
+        texts = [concern.text for concern in self.desk.concerns(self._name, self._clock.now())]
+        for text in texts:
+            if text not in self._concerned:
+                self._on_notice("warning", text)
+        self._concerned = set(texts)
+        return texts
 
     async def _read(self) -> None:
         async for inbound in self._transport:

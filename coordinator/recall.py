@@ -33,15 +33,20 @@ PART_BYTES = 11_000
 """Of wires in one recital: with the quotes escaped and the signature a message stays below its limit."""
 
 
-def reborn_mark(newest_ms: int | None, now: datetime, rules: Rules, memory: timedelta) -> Mark | None:
-    """Return the mark of a new life, or None where the ledger is fresh, or empty.
+def born_mark(now: datetime, rules: Rules) -> Mark:
+    """Return the first mark of an empty ledger. It may be a backup from before its first row: a new life, too."""
+    return Mark(kind="born", slot=Slot.at(now, rules.slot_s).key, data={})
+
+
+def reborn_mark(newest_ms: int, now: datetime, rules: Rules, memory: timedelta) -> Mark | None:
+    """Return the mark of a new life, or None where the ledger is fresh.
 
     Args:
         newest_ms: When its newest row was written.
         memory: No slot before `now - memory` is asked for.
     """
     silent_ms = REBORN_AFTER_SLOTS * rules.slot_s * 1000
-    if newest_ms is None or unix_ms(now) - newest_ms <= silent_ms:
+    if unix_ms(now) - newest_ms <= silent_ms:
         return None
     since = max(newest_ms - silent_ms, unix_ms(now - memory)) // 1000
     coming = Slot.at(now + timedelta(seconds=rules.ready_s), rules.slot_s)

@@ -21,12 +21,18 @@ FILE = Path(__file__).parents[1] / "docs" / "asyncapi.yaml"
 REFS = "#/components/schemas/{model}"
 
 TO_ALL = frozenset(
-    {"presence", "ready", "bid", "price_request", "prices", "position", "recall", "residual", "deviation"}
-) | frozenset({"roster", "share", "abandon", "deviation_share"})
+    {
+        *("presence", "ready", "bid", "price_request", "prices", "position", "recall", "residual", "deviation"),
+        *("heads", "fraud", "roster", "share", "abandon", "deviation_share"),
+    }
+)
 """Kinds a home says to everybody."""
 TO_ONE = frozenset(
-    {"prices", "offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "lost", "recital", "meter"}
-) | frozenset({"ask", "quote", "sealed"})
+    {
+        *("prices", "offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "lost", "recital"),
+        *("meter", "hearsay", "fraud", "settle", "settled", "told", "dispute", "ask", "quote", "sealed"),
+    }
+)
 """Kinds a home says to one neighbour; where bids are masked each comes inside a `sealed`."""
 
 ABOUT = f"""\

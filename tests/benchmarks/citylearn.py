@@ -2,10 +2,10 @@
 
 python tests/benchmarks/citylearn.py ../shared/data/fontana17 [--forecast naive] [--days 61] [--work FOLDER] [--json]
 
-Every phase's homes live the year behind one connection and forecast, plan and negotiate by the product's own classes.
-Two lines: `delayed` keeps the competition's rule that what is decided after one hour acts in the next, come what may;
-in `real_time` what is decided acts at once, so the homes know the hour's load and sun when they negotiate it, and
-forecast only what follows. docs/study.md says what the homes are told to care for. With --work forecasts are kept.
+Every phase's homes live the year as one neighbourhood and forecast, plan, negotiate and trade by the product's own
+classes. Two lines: `delayed` keeps the competition's rule that what is decided after one hour acts in the next, come
+what may; in `real_time` batteries answer what really comes within the hour, as a real inverter does. docs/study.md says
+what the homes are told to care for. With --work forecasts are kept.
 """
 
 import argparse
@@ -31,11 +31,13 @@ from agent.forecast.history import slot_keys
 from agent.forecast.weather import Weather
 from agent.planning.problem import Floats
 from agent.simulator.community import load_community
+from agent.study.books import terminal_prices
 from agent.study.foresight import Expectation, Kind, Outlooks, expectations, outlooks, together
 from agent.study.lives import Life, Lives, lives_of
 from agent.study.strategies import Homes
 from agent.study.street import Options, Street
 from agent.study.walk import REFIT_DAYS, forecaster_of, walk_forward
+from agent.study.within import Moment, wanted_w
 from coordinator.charter import Rules
 from coordinator.quantities import MICRO
 
@@ -43,16 +45,12 @@ Control = Literal["delayed", "real_time"]
 CONTROLS: tuple[Control, ...] = ("delayed", "real_time")
 
 CARBON_PER_KG = 1.5
-"""What homes pay per kg of CO2 of all that is delivered to them, a neighbour's energy too, as the score counts it:
-without batteries the districts pay 1.5 to 1.8 per kg they emit, and the score weighs both shares alike."""
-RISE_PER_KWH_KW = 0.12
-"""By how much the grid's price rises per kW of the district; stands for ramping and load factor, which no tariff knows.
-"""
-ROUNDS = 3
-"""Of a negotiation, at most; each begins where that of the hour before ended. In real time a week of homes 1-5 scores
-.745 with three as with six, a week of homes 11-17 .826 instead of .823."""
-EFFICIENCY = 0.93
-"""Of a battery, one way, as its home believes; the environment's is 0.911 up to 30 % of the power and at most 0.949."""
+"""What a kg of CO2 is priced in the homes' tariff: without batteries the districts pay 1.5 to 1.8 per kg they emit, and
+the score weighs both shares alike."""
+RISE_PER_KWH_KW = 0.3
+"""By how much the grid's price rises per kW; stands for ramping and load factor, which no tariff knows."""
+EFFICIENCY = 0.911
+"""Of a battery, one way, as its home believes: that of the environment up to 30 % of the power, where most happens."""
 
 WEATHER = ("outdoor_dry_bulb_temperature", "diffuse_solar_irradiance", "direct_solar_irradiance")
 """What homes know of every hour of the next day: the environment tells it to every agent, 24 h ahead and without error.
@@ -85,16 +83,12 @@ class Case:
 def live(case: Case) -> Scores:
     """Live through the case."""
     lives, price, carbon = _lives(case.folder)
-    homes = tuple(_informed(lives.homes[place], price) for place in PHASES[case.phase][0])
+    homes = tuple(_tempted(lives.homes[place], price + CARBON_PER_KG * carbon) for place in PHASES[case.phase][0])
     lives, hours = replace(lives, homes=homes), case.hours or lives.slots
-    fee = CARBON_PER_KG * carbon
-    cheapest = float(np.sort((price + fee)[:hours])[: max(hours // 4, 1)].mean())
     options = Options(
-        rules=Rules.for_slot(lives.first.length_s, 24, round_limit=ROUNDS),
-        rise_per_kwh_kw=RISE_PER_KWH_KW * len(homes),
-        one_connection=True,
-        delivery_per_kwh=tuple(_beyond(fee).tolist()),
-        terminal_per_kwh=(cheapest,) * len(homes),
+        rules=Rules.for_slot(lives.first.length_s, 24),
+        rise_per_kwh_kw=RISE_PER_KWH_KW,
+        terminal_per_kwh=tuple(terminal_prices(lives, lives.first, hours)),
     )
     street = Street(lives, lives.first, options)
     expected = _expected(case, lives, hours)
@@ -102,19 +96,22 @@ def live(case: Case) -> Scores:
     without_wh = (street.load_w - street.pv_w)[:, :hours]
     net_wh = without_wh.copy()
     for t in range(1, hours):  # nothing was decided before the first hour
-        known = expected[t]
+        planned = planning.plan(t, batteries.stored_wh, expected[t])
+        wanted = planned.battery_w
         if case.control == "real_time":
-            known = with_truth(street, t, expected[min(t + 1, hours - 1)])
-        net_wh[:, t] -= batteries.run(planning.plan(t, batteries.stored_wh, known).battery_w)
+            moment = Moment(
+                planned_w=planned.battery_w,
+                grid_w=planned.grid_w,
+                deviation_w=without_wh[:, t] - (expected[t].load_w[:, 0] - expected[t].pv_w[:, 0]),
+                value_per_kwh=planned.value_per_kwh,
+                import_per_kwh=street.import_micro[:, t] / MICRO,
+                export_per_kwh=street.export_micro[:, t] / MICRO,
+            )
+            wanted = wanted_w(
+                moment, street.fleet, batteries.stored_wh, street.hours, options.wear_per_kwh, shared=True
+            )
+        net_wh[:, t] -= batteries.run(wanted)
     return scores(net_wh, without_wh, price[:hours], carbon[:hours])
-
-
-def with_truth(street: Street, t: int, later: Expectation) -> Expectation:
-    """Return the hour as it comes and behind it what is forecast when it is over, `later`."""
-    return Expectation(
-        load_w=np.hstack([street.load_w[:, t : t + 1], later.load_w[:, :-1]]),
-        pv_w=np.hstack([street.pv_w[:, t : t + 1], later.pv_w[:, :-1]]),
-    )
 
 
 def self_consumption(folder: Path, phase: str, *, delayed: bool, hours: int | None = None) -> Scores:
@@ -145,14 +142,13 @@ def _columns(path: Path | None, names: Sequence[str]) -> Floats:
         return np.array([[float(row[name]) for name in names] for row in csv.DictReader(file)])
 
 
-def _beyond(hourly: Floats) -> Floats:
-    """Return a series with the day after the record, where only plans look: as the last day."""
-    return np.concatenate([hourly, hourly[-24:]])
+def _tempted(life: Life, price_per_kwh: Floats) -> Life:
+    """Return a home with this tariff, no pay for exports, and what it believes of its battery.
 
-
-def _informed(life: Life, price_per_kwh: Floats) -> Life:
-    """Return a home with this tariff, no pay for exports, and what it believes of its battery."""
-    micro = np.rint(MICRO * _beyond(price_per_kwh)).astype(np.int64)
+    Beyond the record, where only plans look, the last day repeats.
+    """
+    prices = np.concatenate([price_per_kwh, price_per_kwh[-24:]])
+    micro = np.rint(MICRO * prices).astype(np.int64)
     assert life.battery is not None
     battery = replace(life.battery, efficiency_charge=EFFICIENCY, efficiency_discharge=EFFICIENCY)
     return replace(life, import_micro=micro, export_micro=np.zeros_like(micro), battery=battery, stored_wh=0.0)

@@ -166,6 +166,9 @@ class Mill:
                 return constant
             case {"enum": choices}:
                 return dice.choice(choices)
+            case {"$ref": ref}:
+                parts = SCHEMA["$defs"][ref.rsplit("/", 1)[1]]["properties"]
+                return {name: self._value(each) for name, each in parts.items()}
             case {"anyOf": either}:
                 return self._value(dice.choice(either))
             case {"type": "boolean"}:
@@ -194,6 +197,9 @@ class Mill:
                 return dice.choice("lr") + "".join(dice.choices(HEX, k=32))
             case "^[a-z ]{1,32}$":
                 return "".join(dice.choices(WORDS, k=dice.randint(1, 32)))
+            case "^([0-9a-f]{4}|----){1,40}$":
+                heard = ("".join(dice.choices(HEX, k=4)) if dice.random() < 0.8 else "----" for _ in range(40))
+                return "".join(list(heard)[: dice.randint(1, 40)])
             case "^[A-Za-z0-9+/]+={0,2}$":
                 return encode_base64(dice.randbytes(4 * dice.randint(1, 24)))
         raise ValueError(f"draws nothing for the pattern {pattern}")

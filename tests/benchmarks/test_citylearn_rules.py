@@ -1,18 +1,8 @@
 """The competition's figures and batteries against cases done by hand."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
-from citylearn import with_truth
 from citylearn_rules import CAPACITY_WH, NOMINAL_W, PHASES, Batteries, scores, weighted
-
-from agent.forecast.history import History
-from agent.study.foresight import Expectation
-from agent.study.lives import Life, Lives
-from agent.study.street import Options, Street
-from coordinator.charter import Rules
-from coordinator.slots import Slot
 
 WITHOUT = np.array([[2000.0, -1000.0, 1000.0], [0.0, 1000.0, 1000.0]])
 PRICE, CARBON = np.array([0.1, 0.2, 0.3]), np.array([1.0, 1.0, 0.5])
@@ -70,23 +60,3 @@ def test_the_phases_hold_every_home_once_and_their_weights_sum_to_one() -> None:
     assert [place for homes, _ in PHASES.values() for place in homes] == list(range(17))
     assert weighted([1.0, 1.0, 1.0]) == pytest.approx(1)
     assert weighted([1.0, 2.0, 3.0]) == pytest.approx(0.2 + 0.6 + 1.5)
-
-
-def test_in_real_time_homes_know_the_hour_and_only_forecast_the_next_ones() -> None:
-    first, load_w, pv_w = Slot.at(datetime(2026, 6, 1, tzinfo=UTC), 3600), np.arange(3.0), np.arange(3.0) / 2
-    home = Life(
-        name="home",
-        history=History(first=first, load_w=load_w, pv_w=pv_w),
-        load_w=load_w,
-        pv_w=pv_w,
-        import_micro=np.zeros(3, dtype=np.int64),
-        export_micro=np.zeros(3, dtype=np.int64),
-        battery=None,
-        stored_wh=0.0,
-        pv_limit_w=None,
-    )
-    lives = Lives(name="one home", currency="EUR", timezone=UTC, first=first, slots=3, homes=(home,))
-    street = Street(lives, first, Options(rules=Rules.for_slot(3600, 2)))
-    known = with_truth(street, 1, Expectation(load_w=np.array([[70.0, 80.0]]), pv_w=np.array([[7.0, 8.0]])))
-    assert known.load_w.tolist() == [[1.0, 70.0]]
-    assert known.pv_w.tolist() == [[0.5, 7.0]]

@@ -19,6 +19,7 @@ from coordinator.ledger_store import LedgerStore
 from coordinator.negotiation import Finished
 from coordinator.settlement import SlotBill
 from coordinator.slots import Slot
+from coordinator.statements import STATEMENT_EVERY
 
 START = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 IMPORT_MICRO, EXPORT_MICRO = 300_000, 60_000
@@ -110,9 +111,11 @@ class Neighbourhood:
         rules: Rules | None = None,
         start_at: datetime = START,
         make_home: Callable[[int, Rules], Any] | None = None,
+        state_every: timedelta = STATEMENT_EVERY,
     ) -> None:
         self.rules = rules or Rules(horizon_slots=8)
         self.random = random.Random(seed)
+        self.state_every = state_every
         self.loss, self.duplicates, self.delay_s = loss, duplicates, delay_s
         self.now = start_at
         self.folder = folder
@@ -139,6 +142,7 @@ class Neighbourhood:
             household=self.homes[identity.id],
             send=lambda to, wire, firm: self._send(identity.id, to, wire),
             now=self.now,
+            state_every=self.state_every,
         )
 
     def stop(self, home: str) -> None:

@@ -24,6 +24,10 @@ from coordinator.messages import (
     Bid,
     Deviation,
     DeviationShare,
+    Dispute,
+    Fraud,
+    Heads,
+    Hearsay,
     Lapse,
     Leaf,
     Lost,
@@ -42,7 +46,11 @@ from coordinator.messages import (
     Residual,
     Roster,
     Sealed,
+    Seen,
+    Settle,
+    Settled,
     Share,
+    Told,
 )
 
 STREET = Street(3)
@@ -68,6 +76,24 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
     (Recital, {"slot": SLOT.key, "part": 1, "parts": 2, "undecided": 0, "wires": ("a line", "another")}),
     (Lost, {"slot": SLOT.key}),
     (Deviation, {"slot": SLOT.key, "power_w": -120, "give_w": 0, "take_w": 3000}),
+    (
+        Heads,
+        {
+            "slot": SLOT.key,
+            "salt": HASH,
+            "seen": (Seen(slot=SLOT.key, home=CARL, said="0f0f----"),),
+            "proven": (CARL,),
+        },
+    ),
+    (Hearsay, {"slot": SLOT.key, "wires": ("a line",)}),
+    (Fraud, {"slot": SLOT.key, "accused": CARL, "first": "a line", "second": "another"}),
+    (Settle, {"slot": SLOT.key, "number": 1, "prev": HASH, "contract_ids": (HASH,), "balance_nano": -(10**20)}),
+    (Settled, {"slot": SLOT.key, "statement": "a line"}),
+    (Told, {"slot": SLOT.key, "number": 3, "wires": ("a line",)}),
+    (
+        Dispute,
+        {"slot": SLOT.key, "number": 1, "statement_hash": HASH, "reason": "another sum", "contract_ids": (HASH,)},
+    ),
     (Roster, {"slot": SLOT.key, "roster": HASH, "price_hash": HASH, "warm": True, "balances": False}),
     (Share, {"slot": SLOT.key, "round": 1, "question": HASH, "numbers": "AAAAAAAAAAE="}),
     (Abandon, {"slot": SLOT.key, "prices": (180_000,)}),

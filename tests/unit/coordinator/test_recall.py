@@ -23,7 +23,6 @@ MEMORY = timedelta(hours=48)
 
 def test_a_ledger_that_was_silent_for_two_slots_is_another_life_and_a_younger_one_is_not() -> None:
     newest_ms = int(START.timestamp() * 1000)
-    assert reborn_mark(None, START, RULES, MEMORY) is None
     assert reborn_mark(newest_ms, START + timedelta(minutes=29), RULES, MEMORY) is None
     mark = reborn_mark(newest_ms, START + AWAY, RULES, MEMORY)
     assert mark is not None
@@ -41,6 +40,21 @@ def test_a_new_life_has_a_new_incarnation_that_is_durable_with_its_mark(tmp_path
     with LedgerStore(tmp_path / "a.db", owner) as store:
         assert before != after == store.incarnation
         assert store.marks("reborn") == [mark]
+
+
+def test_a_backup_from_before_the_first_row_begins_another_life(tmp_path: Path) -> None:
+    street = Neighbourhood(tmp_path, homes=2)
+    home = street.identities[0]
+    with LedgerStore(tmp_path / "empty.db", home.id) as store:
+        before = store.incarnation
+    street.stop(home.id)
+    shutil.copy(tmp_path / "empty.db", tmp_path / f"{home.id}.db")
+    street.start(home)
+    street.run_on(5)
+    street.stop(home.id)
+    with LedgerStore(tmp_path / f"{home.id}.db", home.id) as store:
+        assert store.incarnation != before
+        assert [mark.kind for mark in store.marks("born")] == ["born"]
 
 
 def test_a_clock_that_once_showed_a_far_year_does_not_end_a_home_s_trading(tmp_path: Path) -> None:

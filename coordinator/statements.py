@@ -1,0 +1,266 @@
+"""Pair statements: two homes sign, now and then, what all their contracts come to. Sans-IO.
+
+    once a slot          contracts that are decided for good are marked, for a statement of any later day
+    once a day per pair  the proposer states what is new; it repeats that until it has an answer
+    the other            signs what its own ledger says, too; disputes what it denies; waits while it cannot know yet
+
+A lost last answer is healed by the next message: each statement names the dual-signed one before it, and whoever shows
+that it lacks some gets them (`told`), the restored ledger of either side included. Nothing here is urgent.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from coordinator.accounts import Account, Accounts, counted_mark, dual_signed
+from coordinator.charter import Rules
+from coordinator.codec import Verified, Verifier, message_id
+from coordinator.contract_book import EVIDENCE_LIFE, ContractBook
+from coordinator.contracts import Status
+from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
+from coordinator.errors import RemoteProtocolError
+from coordinator.ledger import GENESIS
+from coordinator.messages import Dispute, Settle, Settled, Told
+from coordinator.slots import Slot
+
+STATEMENT_EVERY = timedelta(days=1)
+"""A contract waits so long for the statement that names it."""
+YOUNG_SLOTS = 4
+"""Contracts of the last slots are left to the next statement: the other side may not know yet that they count."""
+CONTRACTS_MAX = 128
+TOLD_MAX, TOLD_BYTES = 16, 9_000
+"""Of statements told at once: sealed for one home it must still fit its largest size."""
+DISPUTES_MAX = 3
+"""A day and partner; what is wrong beyond that is not even answered."""
+RETRY_AT_MOST = timedelta(hours=1)
+
+
+class Statements(Accounts):
+    """See the module's text.
+
+    Args:
+        book: The contracts.
+        every: How often a pair states.
+    """
+
+    def __init__(
+        self, *, me: str, verifier: Verifier, rules: Rules, book: ContractBook, every: timedelta = STATEMENT_EVERY
+    ) -> None:
+        super().__init__(me=me, verifier=verifier)
+        self._rules = rules
+        self._book = book
+        self._every = every
+        self._swept = 0
+        self._due_at: datetime | None = None
+        self._retry = timedelta(seconds=rules.slot_s / 8)
+        self._retry_at: dict[str, datetime] = {}
+        self._told_at: dict[str, datetime] = {}
+
+    # Time
+
+    def next_deadline(self, now: datetime) -> datetime:
+        """Return when `tick` has something to do."""
+        waiting = [self._retry_at.get(p, now) for p, account in self.accounts.items() if account.open is not None]
+        if self._due_at is None or not now <= self._due_at <= now + timedelta(seconds=self._rules.slot_s):
+            self._due_at = self._sweep(now)[1]  # asked for after every message
+        return min([self._due_at, *waiting])
+
+    def _sweep(self, now: datetime) -> tuple[Slot, datetime]:
+        """Return the slot in which contracts are looked through next, and when: after the residual gate."""
+        after = timedelta(seconds=self._rules.residual_gate_s + self._rules.slot_s / 90)
+        slot = Slot.at(now - after, self._rules.slot_s)
+        if 0 <= self._swept - slot.key <= YOUNG_SLOTS * slot.length_s:  # farther ahead was swept by a wrong clock
+            slot = Slot(self._swept, slot.length_s).shifted(1)
+        return slot, slot.start_at + after
+
+    def tick(self, now: datetime) -> list[Effect]:
+        """Do what is due; call again until it returns nothing."""
+        slot, at = self._sweep(now)
+        if now >= at:
+            self._swept, self._due_at = slot.key, None
+            if notes := self._decided():
+                return notes
+        effects: list[Effect] = []
+        for partner, account in sorted(self.accounts.items()):
+            if account.open is not None:
+                effects += self._repeat(partner, account, now)
+            elif self._me < partner:
+                effects += self._propose(partner, account, now)
+        return effects
+
+    def _decided(self) -> list[Effect]:
+        """Return marks for the contracts that count, each once; what counts does so for good."""
+        known = {contract for account in self.accounts.values() for contract in (*account.due, *account.covered)}
+        return [
+            Note(mark=counted_mark(contract, self._me))
+            for contract in self._book.contracts()
+            if contract.status is Status.COUNTED and contract.id not in known
+        ]
+
+    # The proposer
+
+    def _propose(self, partner: str, account: Account, now: datetime) -> list[Effect]:
+        young = int(now.timestamp()) - YOUNG_SLOTS * self._rules.slot_s
+        new = sorted(
+            (slot, contract, owed)
+            for contract, (slot, owed) in account.due.items()
+            if contract not in account.disputed and slot <= young
+        )
+        if not new or (len(new) < CONTRACTS_MAX and new[0][0] > int((now - self._every).timestamp())):
+            return []
+        named = new[:CONTRACTS_MAX]
+        body = {
+            "slot": max(slot for slot, _, _ in named),
+            "number": max(account.last_number, account.number) + 1,
+            "prev": account.hash,
+            "contract_ids": tuple(sorted(contract for _, contract, _ in named)),
+            "balance_nano": account.balance_nano + sum(owed for _, _, owed in named),
+        }
+        self._retry_at[partner] = now + self._retry
+        return [Say(kind=Settle, to=partner, expires_at=now + EVIDENCE_LIFE, body=body)]
+
+    def _repeat(self, partner: str, account: Account, now: datetime) -> list[Effect]:
+        assert account.open is not None
+        if now < self._retry_at.get(partner, now):
+            return []
+        since = now - (account.opened_at or now)
+        self._retry_at[partner] = now + max(self._retry, min(since / 4, RETRY_AT_MOST))
+        words = account.open.message
+        if words.expires_ms > now.timestamp() * 1000:
+            return [Again(wire=account.open.wire, to=partner)]
+        body = words.model_dump(include={"slot", "number", "prev", "contract_ids", "balance_nano"})
+        return [Say(kind=Settle, to=partner, expires_at=now + EVIDENCE_LIFE, body=body)]
+
+    # What comes in
+
+    def receive(self, verified: Verified[Any], now: datetime) -> list[Effect]:
+        """Take a partner's word. Redelivery changes nothing.
+
+        Raises:
+            RemoteProtocolError: If it breaks the form of statements.
+        """
+        match verified.message:
+            case Settle():
+                return self._on_statement(verified, now)
+            case Settled():
+                return self._on_signed(verified, now)
+            case Told() as told:
+                return self._on_told(told, now)
+            case Dispute() as dispute:
+                account = self.of(dispute.sender)
+                about = account.open is not None and message_id(account.open.wire) == dispute.statement_hash
+                return [Keep(verified=verified)] if about else []
+        return []
+
+    def _on_statement(self, verified: Verified[Settle], now: datetime) -> list[Effect]:
+        words = verified.message
+        if words.sender > self._me or words.to != self._me:
+            raise RemoteProtocolError(words.sender, "states what is mine to state, or to others")
+        account, name = self.of(words.sender), message_id(verified.wire)
+        known = account.chain.get(words.number)
+        if known is not None and known.hash == name:
+            return [Again(wire=known.settled.wire, to=words.sender)]
+        if name in account.disputes:
+            return [Again(wire=account.disputes[name].wire, to=words.sender)]
+        if words.number <= account.number or words.prev != account.hash:
+            since = next((n for n, each in account.chain.items() if each.hash == words.prev), 0)
+            behind = words.prev == GENESIS or since > 0
+            return self._tell(words.sender, account, since if behind else account.number, now)
+        owed = self._judge(account, words)
+        if owed is None:
+            return []
+        if isinstance(owed, str):
+            return self._deny(account, verified, owed, now)
+        body = {"slot": words.slot, "statement": verified.wire.decode()}
+        signed = Say(kind=Settled, to=words.sender, expires_at=now + EVIDENCE_LIFE, body=body)
+        return [Keep(verified=verified), signed]
+
+    def _judge(self, account: Account, words: Settle) -> int | str | None:
+        """Return the sum of the named contracts as this ledger has it, why not, or None while it cannot say."""
+        reasons = {contract: self._reason(account, contract) for contract in words.contract_ids}
+        wrong = next((reason for reason in reasons.values() if reason), None)
+        if wrong is not None:
+            return wrong
+        if None in reasons.values():
+            return None
+        owed = sum(account.due[contract][1] for contract in reasons)
+        return owed if words.balance_nano == account.balance_nano + owed else "another sum"
+
+    def _reason(self, account: Account, contract: str) -> str | None:
+        """Return "" for a contract that is due, None while this home cannot know, else what is wrong with it."""
+        if contract in account.due:
+            return ""
+        if contract in account.covered:
+            return "covered before"
+        return None if self._may_count(contract) else "not counted here"
+
+    def _may_count(self, contract: str) -> bool:
+        """Return whether it may still turn out to count: it waits for a word, for its mark, or for lost memory."""
+        reborn = self._book.reborn
+        status = self._book.status(contract)
+        waiting = {Status.OFFERED, Status.BOUND, Status.ACCEPTED, Status.COUNTED}
+        return status in waiting or (reborn is not None and bool(reborn.unheard))
+
+    def _deny(self, account: Account, verified: Verified[Settle], reason: str, now: datetime) -> list[Effect]:
+        day = now - timedelta(days=1)
+        if sum(day < at <= now for at in account.disputed_at) >= DISPUTES_MAX:
+            return []
+        words = verified.message
+        ids = [contract for contract in words.contract_ids if self._reason(account, contract)]
+        body = {
+            "slot": words.slot,
+            "number": words.number,
+            "statement_hash": message_id(verified.wire),
+            "reason": reason,
+            "contract_ids": tuple(ids),
+        }
+        said = Say(kind=Dispute, to=words.sender, expires_at=now + EVIDENCE_LIFE, body=body)
+        return [Keep(verified=verified), said]
+
+    def _on_signed(self, verified: Verified[Settled], now: datetime) -> list[Effect]:
+        both = dual_signed(verified, self._verifier)
+        if both.statement.message.sender != self._me:
+            raise RemoteProtocolError(verified.message.sender, "signs a statement that is not mine")
+        account = self.of(verified.message.sender)
+        if both.number <= account.number:
+            return []
+        if both.statement.message.prev != account.hash:
+            return self._tell(verified.message.sender, account, account.number, now)
+        return [Keep(verified=verified)]
+
+    def _tell(self, partner: str, account: Account, since: int, now: datetime) -> list[Effect]:
+        """Send the dual-signed statements after number `since`, and say which number is the newest here."""
+        told_at = self._told_at.get(partner)
+        if told_at is not None and timedelta(0) <= now - told_at < self._retry / 4:
+            return []
+        self._told_at[partner] = now
+        wires: list[str] = []
+        left = TOLD_BYTES
+        for number in sorted(n for n in account.chain if n > since)[:TOLD_MAX]:
+            wire = account.chain[number].settled.wire.decode()
+            left -= len(json.dumps(wire))
+            if wires and left < 0:
+                break
+            wires.append(wire)
+        body = {"slot": Slot.at(now, self._rules.slot_s).key, "number": account.number, "wires": tuple(wires)}
+        expires_at = now + timedelta(seconds=self._rules.slot_s)
+        return [Whisper(kind=Told, to=partner, expires_at=expires_at, body=body)]
+
+    def _on_told(self, told: Told, now: datetime) -> list[Effect]:
+        """Take what both signed and this home lost; answer with what the other lacks, or ask for the rest."""
+        account = self.of(told.sender)
+        number = account.number
+        kept: list[Effect] = []
+        for wire in told.wires:
+            verified = self._verifier.reopen(wire.encode())
+            if not isinstance(verified.message, Settled):
+                raise RemoteProtocolError(told.sender, "tells what is no statement of both")
+            both = dual_signed(Verified.narrow(verified, Settled), self._verifier)
+            if {verified.message.sender, verified.message.to} != {self._me, told.sender}:
+                raise RemoteProtocolError(told.sender, "tells a statement of others")
+            if both.number > number:
+                kept.append(Keep(verified=verified))
+                number = both.number
+        if told.number < number or (kept and told.number > number):
+            return [*kept, *self._tell(told.sender, account, min(told.number, number), now)]
+        return kept
