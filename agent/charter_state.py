@@ -102,8 +102,12 @@ class CharterState:
 
     def left(self) -> tuple[Charter, ...]:
         """Return the charters of communities this home was in: its ledger has their members' messages."""
+        return tuple(charter for history in self.left_histories() for charter in history.line())
+
+    def left_histories(self) -> list[History]:
+        """Return the papers of communities this home was in."""
         files = sorted(self._path.parent.glob("charter-" + "[0-9a-f]" * 16 + ".json"))
-        return tuple(charter for file in files for charter in load_history(file).line())
+        return [load_history(file) for file in files]
 
     def _read(self, name: str, model: type[Model]) -> Model | None:
         path = self._folder / name

@@ -78,6 +78,8 @@ class HomeSection(Section):
 class CommunitySection(Section):
     charter: Path
     key_file: Path
+    forgiven: tuple[DisplayName, ...] = ()
+    """Neighbours to trade with even though it is proved that they signed two contents where one is due."""
 
 
 class OwnBroker(Credentials):

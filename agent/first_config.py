@@ -38,6 +38,8 @@ pv_kwp = 6.0
 charter = "charter.json"
 # This home's private key: who has it, is this home. Never share it.
 key_file = "key.pem"
+# Who is proved to have told different neighbours different things is not traded with, but for these names.
+#forgiven = []
 
 [mqtt]
 # Neighbours are told this often that this home is there, in seconds.

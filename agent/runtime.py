@@ -181,6 +181,7 @@ class Agent:
             clock=self.clock,
             on_notice=self.notice,
             options=NodeOptions(heartbeat_s=self.config.mqtt.heartbeat_s),
+            forgiven=[m.id for m in self.charter.homes if m.name in self.config.community.forgiven],
         )
 
     def _make_learning(self) -> NightlyLearning:
@@ -297,4 +298,5 @@ class Agent:
         devices = list(self._poller.troubles) if self._poller else []
         away = [link for link in self._transport.links if link.kind in ("away", "refused")]
         island = ["there is no grid: no trades until it is back"] if self.home.grid_gone else []
-        return devices + island + [f"{link.name}: {link.reason}" for link in away]
+        concerns = self._node.concerns() if self._node is not None else []
+        return devices + island + [f"{link.name}: {link.reason}" for link in away] + concerns

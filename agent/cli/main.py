@@ -17,6 +17,7 @@ from agent.cli import (
     guard,
     home,
     import_,
+    ledger,
     market,
     parts,
     scan,
@@ -48,6 +49,7 @@ app.command("dashboard")(parts.dashboard)
 app.command("import")(import_.import_)
 app.command("study")(study.study)
 app.add_typer(charter.app, name="charter")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(market.app, name="market")
 app.add_typer(forecast.app, name="forecast")
 

@@ -16,7 +16,6 @@ from coordinator.matching import scale_down
 from coordinator.negotiation import Finished
 from coordinator.pricing import floor_price
 from coordinator.quantities import MICRO
-from coordinator.rounds import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,6 @@ class Homes:
                 wear_per_kwh=options.wear_per_kwh,
                 rho_micro=options.rules.rho_micro,
                 rise_per_kwh_kw=options.rise_per_kwh_kw,
-                one_connection=options.one_connection,
-                delivery=len(options.delivery_per_kwh) > 0,
             )
             for life in street.lives.homes
         ]
@@ -65,16 +62,8 @@ class Homes:
     def plan(self, t: int, stored_wh: Floats, expected: Expectation) -> Planned:
         for i, home in enumerate(self._homes):
             home.begin(self._outlook(i, t, float(stored_wh[i]), expected))
-        deals: list[Deal] = []
+        deals, rounds = self._trade(t) if self._trading else ((), 0)
         bound = np.zeros(len(self._homes), dtype=np.int64)
-        rounds = 0
-        if self._trading:
-            outcome, expected_wh = self._negotiate(t)
-            rounds = outcome.rounds
-            if self._street.options.one_connection:
-                bound = expected_wh[:, 0]
-            else:
-                deals = self._contracts(t, outcome)
         for deal in deals:
             bound[deal.buyer] += deal.energy_wh
             bound[deal.seller] -= deal.energy_wh
@@ -89,7 +78,6 @@ class Homes:
 
     def _outlook(self, i: int, t: int, stored_wh: float, expected: Expectation) -> Outlook:
         street, n = self._street, expected.load_w.shape[1]
-        delivery = street.options.delivery_per_kwh
         return Outlook(
             load_w=expected.load_w[i],
             pv_w=expected.pv_w[i],
@@ -97,11 +85,9 @@ class Homes:
             export_per_kwh=street.export_micro[i, t : t + n] / MICRO,
             stored_wh=stored_wh,
             terminal_per_kwh=street.options.terminal_per_kwh[i],
-            delivery_per_kwh=np.array(delivery[t : t + n]) if len(delivery) else None,
         )
 
-    def _negotiate(self, t: int) -> tuple[Outcome, Integers]:
-        """Return the negotiation's end and what every home would trade by it, whole Wh, shape (homes, horizon)."""
+    def _trade(self, t: int) -> tuple[list[Deal], int]:
         street, rules = self._street, self._street.options.rules
         slot = street.slot(t)
         n = rules.horizon_slots
@@ -114,18 +100,10 @@ class Homes:
         if self._last is not None:
             openings, warm = carried_on(self._last, openings, slot)
         self._last = negotiate(bidders, openings, slot=slot, rules=rules, warm=warm)
-        trades_wh = self._shares_wh(self._last) if street.options.one_connection else matched_wh(self._last)
         # what a home bid for later slots and nobody matched, it will not get: a plan must not count on it
-        for name, home in bidders.items():
-            home.expect(trades_wh[name])
-        return self._last, np.array([trades_wh[name] for name in bidders])
-
-    @staticmethod
-    def _shares_wh(outcome: Outcome) -> dict[str, list[int]]:
-        """Return the bids without their mean: behind one connection it takes what does not cancel, for all alike."""
-        bids = np.array(list(outcome.bids_wh.values()))
-        shares = np.rint(bids - bids.mean(axis=0)).astype(np.int64).tolist()
-        return dict(zip(outcome.bids_wh, shares, strict=True))
+        for name, trades_wh in matched_wh(self._last).items():
+            bidders[name].expect(trades_wh)
+        return self._contracts(t, self._last), self._last.rounds
 
     def _contracts(self, t: int, outcome: Outcome) -> list[Deal]:
         """Return what becomes a contract: matched, offered and accepted as `coordinator.trader` does."""

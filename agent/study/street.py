@@ -21,19 +21,12 @@ class Options:
         terminal_per_kwh: Price at which energy left at the horizon's end counts, per home.
         rise_per_kwh_kw: By how much a kWh from the grid gets dearer, and one into it less worth, per kW exchanged.
             Homes plan and trade with it, so that together they draw evenly; it is in no bill, and not in `central`.
-        one_connection: The homes stand behind one connection and have one tariff: they may pass on energy from the
-            grid, and share one bill, which `Books` do not know, instead of making contracts. The rise is then that of
-            each home's equal share.
-        delivery_per_kwh: What a kWh costs, on top of its price, that comes into a home, whoever sells it: a network
-            fee, or a price of its CO2. Per slot of the record and its horizon; empty: nothing. In no bill either.
     """
 
     rules: Rules
     terminal_per_kwh: Sequence[float] = ()
     wear_per_kwh: float = WEAR_PER_KWH
     rise_per_kwh_kw: float = 0.0
-    one_connection: bool = False
-    delivery_per_kwh: Sequence[float] = ()
 
 
 class Street:

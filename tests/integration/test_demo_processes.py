@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from demo_helpers import RunningDemo, check_report, children, open_ports, running_demo
+from ledger_checks import prove_by_exports
 
 from agent.demo.launch import PARTS, Part, last_line
 from agent.demo.options import DEFAULT_START, DemoOptions
@@ -77,6 +78,7 @@ def test_a_killed_agent_broker_or_device_stops_nobody_else_and_comes_back(folder
     street = asyncio.run(scenario())
     assert children() - before == set()
     assert open_ports(street.demo) == []
+    prove_by_exports(street, HOMES, folder)
     for name in HOMES:
         for part in PARTS:
             assert "Traceback" not in (street.file(name).folder / f"{part}.log").read_text(), (name, part)
