@@ -16,7 +16,12 @@ from coordinator.ledger import Entry, Mark, Origin
 
 SessionKey = tuple[int, str]
 
-FIRM = frozenset({"offer", "accept", "reject", "lapse", "position", "leaf", "meter", "residual"})
+FIRM = frozenset(
+    {
+        *("offer", "accept", "reject", "lapse", "position", "leaf", "meter", "residual"),
+        *("settle", "settled", "dispute", "fraud"),
+    }
+)
 """Kinds that bind their sender, so must be durable before they are sent."""
 
 
@@ -46,9 +51,20 @@ def content_key(said: dict[str, Any]) -> tuple[Any, ...] | None:
             key = (said["kind"], said["slot"])
         case "meter":
             key = ("meter", said["slot"], said["to"])
+        case "settle":
+            key = ("settle", said["to"], said["number"])
         case _:
             return None
     return (said["inc"], *key)
+
+
+def parsed(wire: bytes) -> dict[str, Any]:
+    """Return what a message says, nothing if it was garbled on the way."""
+    try:
+        said = json.loads(wire.partition(b"\n")[0])
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 class HomeChecks:
@@ -164,12 +180,12 @@ class HomeChecks:
         line = wire.partition(b"\n")[0]
         said: dict[str, Any] = json.loads(line)
         kind = said["kind"]
-        if kind in FIRM:
+        if kind in FIRM and said["sender"] == self.home:  # a neighbour's proof may be passed on
             require(wire in self.durable, "I4", f"{kind} of {self.home} was sent and is not durable")
         if kind == "ready":
             require(said["slot"] in self.ready, "I4", f"ready of {self.home} was sent and is not durable")
         key = content_key(said)
-        if key is not None:
+        if key is not None and said["sender"] == self.home:
             content = _content(kind, line)
             require(self.said.setdefault(key, content) == content, "I6", f"{self.home} signed two contents for {key}")
         return said

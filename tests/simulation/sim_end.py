@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 OPEN = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED})
 REDELIVERED = 0.3
-FINAL_KINDS = frozenset({"offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "meter"})
+FINAL_KINDS = frozenset(
+    {
+        *("offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "meter"),
+        *("settle", "settled", "dispute", "fraud"),
+    }
+)
 
 
 def check_the_end(world: "World") -> None:
@@ -42,6 +47,7 @@ def check_the_end(world: "World") -> None:
         _check_bills(host, [offers[c] for c in counted if c in books[host.id]], books[host.id], set(honest))
     if len(honest) == len(world.hosts):
         _check_money(list(honest.values()))
+    world.evidence.check_the_end(counted, offers)
     world.count["contracts"] += len(accepted)
     world.count["counted"] += len(counted)
     _check_redelivery(world)

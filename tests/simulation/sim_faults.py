@@ -12,6 +12,7 @@ STYLES = (
     "floods",
     "steals",
     "late",
+    "accuses",
 )
 """How a home lies; each liar has several of them."""
 

@@ -12,7 +12,7 @@ from sim_store import MemoryStore, RealStore
 from coordinator.codec import Verifier
 from coordinator.desk import Desk
 from coordinator.identity import Identity
-from coordinator.ledger import Entry
+from coordinator.ledger import Entry, Origin
 from coordinator.recall import REBORN_AFTER_SLOTS
 from coordinator.slots import Slot
 
@@ -120,6 +120,7 @@ class Host:
             household=self.home,
             send=self.send,
             now=now,
+            **self.world.evidence.desk_options(),
         )
 
     def do(self, action: Callable[..., object], *args: Any) -> None:
@@ -157,6 +158,7 @@ class Host:
         self.world.count["restores"] += 1
         self.checks.forget()
         self.checks.committed(self.everything(), self.home.kept_wh, self.store.incarnation)
+        self.world.evidence.restored(self)
 
     def everything(self) -> list[Entry]:
         return list(self.store.everything(Verifier(self.world.charter, self.id)))
@@ -186,6 +188,9 @@ class Host:
         self.world.trace(b"commit", self.number, b"".join(entry.wire for entry in entries))
         if not self.liar:
             self.checks.committed(entries, self.home.kept_wh, self.store.incarnation)
+            for entry in entries:
+                if entry.origin is Origin.OWN:
+                    self.world.evidence.committed(self, entry.content.message)  # type: ignore[union-attr]
         self.effect()
 
     # Messages
@@ -201,6 +206,7 @@ class Host:
         if self.desk is None:
             return
         self.world.trace(b"deliver", self.number, wire)
+        self.world.evidence.delivered(self, wire)
         self._acted = False  # what changes nothing moves no deadline
         self._act(self.desk.receive, wire)
         if not self.liar and self.desk is not None and self.draw.random() < 0.02:

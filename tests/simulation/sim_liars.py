@@ -6,11 +6,13 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from sim_checks import parsed
 from sim_faults import STYLES
 from sim_host import Host
 
 from coordinator.codec import encode, message_id
 from coordinator.contracts import contract_id
+from coordinator.errors import LocalProtocolError
 from coordinator.identity import Identity, encode_base64
 from coordinator.messages import ADAPTER
 from coordinator.sessions import Session
@@ -22,15 +24,6 @@ REMEMBERED = 300
 HEX = "0123456789abcdef"
 SILENT_KINDS = ("accept", "reject", "lapse", "position", "leaf", "offer", "bid")
 DAY_MS = 86_400_000
-
-
-def _parsed(wire: bytes) -> dict[str, Any]:
-    """Return what a message says, nothing if it was garbled on the way."""
-    try:
-        said = json.loads(wire.partition(b"\n")[0])
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 class Liar(Host):
@@ -51,7 +44,7 @@ class Liar(Host):
     def send(self, to: str, wire: bytes, firm: bool) -> None:
         self.effect()
         self._own.append(wire)
-        said = _parsed(wire)
+        said = parsed(wire)
         kind = said["kind"]
         if "silent" in self.styles and kind in self._silent:
             return
@@ -94,6 +87,8 @@ class Liar(Host):
                 said["energy_wh"] = draw.randint(-5000, 5000)
             case "meter":
                 said["import_wh"] += 1000
+            case "settle":
+                said["balance_nano"] += 1
             case _:
                 return wire
         return self.signed(said)
@@ -121,7 +116,7 @@ class Liar(Host):
         """Say it to one home, unless what was stolen makes no message."""
         try:
             wire = self.say(kind, to, **body)
-        except ValueError:
+        except (ValueError, LocalProtocolError):
             return
         self._tell(to, wire)
 
@@ -129,7 +124,7 @@ class Liar(Host):
 
     def deliver(self, wire: bytes) -> None:
         self._heard.append(wire)
-        said = _parsed(wire) if "oversells" in self.styles and b'"kind":"offer"' in wire[:40] else {}
+        said = parsed(wire) if "oversells" in self.styles and b'"kind":"offer"' in wire[:40] else {}
         if said.get("to") == self.id:
             self._tell(said["sender"], self._yes(said, wire))
             return
@@ -153,6 +148,7 @@ class Liar(Host):
             "replays": self._replay,
             "floods": self._flood_somebody,
             "steals": self._steal,
+            "accuses": self._accuse,
         }
         for style in sorted(self.styles & deeds.keys()):
             deeds[style]()
@@ -216,7 +212,7 @@ class Liar(Host):
 
     def _guess(self) -> None:
         """Answer and lapse what others may be agreeing now: their contracts' ids follow from what everybody hears."""
-        lives = {str(said.get("sender")): said.get("inc") for said in map(_parsed, self._heard)}
+        lives = {str(said.get("sender")): said.get("inc") for said in map(parsed, self._heard)}
         others = [host.id for host in self.world.hosts if host is not self]
         session = Session(self._slot() + self.world.rules.slot_s)
         for buyer in others:
@@ -229,7 +225,7 @@ class Liar(Host):
     def _steal(self) -> None:
         """Speak about the contracts of others as if they were its own."""
         self._guess()
-        heard = [said for w in self._heard if b'"kind":"offer"' in w[:40] and "expires_ms" in (said := _parsed(w))]
+        heard = [said for w in self._heard if b'"kind":"offer"' in w[:40] and "expires_ms" in (said := parsed(w))]
         for offer in heard[-5:]:
             victim = self._victim().id
             about = {"slot": offer.get("slot"), "contract_id": offer.get("contract_id"), "offer_hash": "0f" * 16}
@@ -242,3 +238,14 @@ class Liar(Host):
             if offer.get("sender") != self.id:
                 kept = ("contract_id", "slot", "energy_wh", "price_micro", "trade", "inc")
                 self.try_say("offer", victim, {"seller": victim} | {k: offer.get(k) for k in kept})
+
+    def _accuse(self) -> None:
+        """Call honest homes liars, with what they said for other keys, in other words of its own, or to others."""
+        wires = [wire.decode("utf-8", "replace") for wire in self._heard if parsed(wire).get("sender")]
+        for _ in range(5 if len(wires) > 1 else 0):
+            first, second = self.draw.sample(wires, 2)
+            accused = self.draw.choice([parsed(each.encode())["sender"] for each in (first, second)])
+            victim = self._victim().id
+            body = {"slot": self._slot(), "accused": accused, "first": first, "second": second}
+            self.try_say("fraud", victim, body)
+            self.try_say("hearsay", victim, {"slot": self._slot(), "wires": [first, second]})

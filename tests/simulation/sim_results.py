@@ -153,7 +153,11 @@ class Sum:
         )
         void = n["contracts"] - n["counted"]
         contracts = f"between honest homes {n['contracts']:,} countersigned, {n['counted']:,} counted, {void:,} void"
-        return f"{first}\n  {self.seeds:,} seeds; {faults}\n  {contracts}"
+        proofs = (
+            f"{n['statements']:,} statements of pairs; {n['equivocations']:,} equivocations reached honest homes,"
+            f" {n['proofs']:,} proofs of fraud, {n['false accusations']:,} false accusations"
+        )
+        return f"{first}\n  {self.seeds:,} seeds; {faults}\n  {contracts}\n  {proofs}"
 
 
 def in_parallel(work: Callable[[Task], Made], tasks: Iterable[Task], jobs: int) -> Iterator[Made]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import coordinator.ledger_store
 from coordinator.codec import Verifier
-from coordinator.ledger import Entry, Mark
+from coordinator.ledger import Entry, Mark, Origin
 from coordinator.ledger_store import LedgerStore
 
 Commit = Callable[[Callable[[], None], Sequence[Entry]], None]
@@ -67,6 +67,14 @@ class MemoryStore:
 
     def entries(self, verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
         return (entry for entry in self._kept if entry.slot >= since_slot)
+
+    def of_kinds(self, kinds: Iterable[str], verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
+        names = set(kinds)
+        return (entry for entry in self._kept if entry.kind in names and entry.slot >= since_slot)
+
+    def newest_first(self, kinds: Iterable[str]) -> Iterator[tuple[int, Origin, bytes]]:
+        names = set(kinds)
+        return ((e.at_ms, e.origin, e.wire) for e in reversed(self._kept) if e.kind in names)
 
     def marks(self, kind: str, since_slot: int = 0) -> list[Mark]:
         return [mark for mark in self._marks[kind] if mark.slot >= since_slot]

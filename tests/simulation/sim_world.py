@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from sim_checks import ViolationError, require
+from sim_evidence import Evidence
 from sim_faults import HOMES, Faults
 from sim_host import Host
 from sim_plants import Planted
@@ -69,6 +70,7 @@ class World:
         identities = [keys.from_seed(f"{seed} {n}".encode().ljust(32)) for n in range(homes)]
         self.charter = make_charter(identities, self.rules)
         lying = set(self.draw.sample(range(homes), faults.liars))
+        self.evidence = Evidence(self)
         make: list[type[Host]] = [self._liar if n in lying else Host for n in range(homes)]
         self.hosts = [make[n](self, n, i, Random(f"home {seed} {n}")) for n, i in enumerate(identities)]
         self.by_id = {host.id: host for host in self.hosts}

@@ -1,0 +1,131 @@
+"""What must hold of proofs and pair statements, worked out from the messages alone.
+
+I8   no honest home is ever accused; who told honest homes two things for many keys is proved to all of them
+I3   two honest homes have signed the same statements, each of contracts that count, each contract once
+I10  what a pair's statements come to is what its contracts come to, exactly; so all statements sum to zero
+I7   every contract that is old enough is stated, and honest homes dispute nothing
+I11  a ledger read as a whole has no problem: what counts, bills and statements follow from its signatures
+"""
+
+from collections import defaultdict
+from datetime import timedelta
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from sim_checks import content_key, parsed, require
+
+from coordinator.accounts import Account
+from coordinator.ledger_reading import read
+
+if TYPE_CHECKING:
+    from sim_host import Host
+    from sim_world import World
+
+STATE_SLOTS = 5
+"""Days are short here: so often a pair states."""
+SETTLED_SLOTS = 10
+"""Older contracts must be stated when the network has been well for `HEAL_SLOTS`."""
+MANY = 12
+"""So many keys with two contents cannot all be missed by the heads of slots whose messages are lost."""
+UNPROVED = frozenset({"meter"})
+"""What may be said twice."""
+
+
+class Evidence:
+    """Of one world."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._heard: dict[str, dict[tuple[Any, ...], set[bytes]]] = defaultdict(lambda: defaultdict(set))
+        """By liar and key: the contents that reached honest homes."""
+        self._empty: set[str] = set()
+
+    def desk_options(self) -> dict[str, Any]:
+        """Return how desks are made: in half of the worlds everybody goes on trading with proved liars."""
+        forgiven = list(self._world.by_id) if self._world.seed % 2 else []
+        every = timedelta(seconds=STATE_SLOTS * self._world.rules.slot_s)
+        return {"forgiven": forgiven, "state_every": every}
+
+    def delivered(self, host: "Host", wire: bytes) -> None:
+        """Note what reaches an honest home that is up."""
+        if host.liar or len(self._world.honest) == len(self._world.hosts):
+            return
+        said = parsed(wire)
+        sender = self._world.by_id.get(str(said.get("sender")))
+        if sender is None or not sender.liar or said.get("kind") in UNPROVED:
+            return
+        key = _key(said)
+        if key is not None and said.get("expires_ms", 0) > self._world.now_ms:
+            body = {k: v for k, v in said.items() if k not in {"seq", "sent_ms", "expires_ms", "community", "to"}}
+            self._heard[sender.id][key].add(repr(sorted(body.items())).encode())
+
+    def restored(self, host: "Host") -> None:
+        """Note whose ledger is gone without a useful backup: it begins as a new home, and its people must talk."""
+        if not [entry for entry in host.everything() if entry.kind not in {"born", "ready"}]:
+            self._empty.add(host.id)
+
+    def committed(self, host: "Host", message: Any) -> None:
+        if message.kind == "fraud":
+            self._world.count["proofs"] += 1
+            accused = self._world.by_id[message.accused]
+            self._world.count["false accusations"] += not accused.liar
+            require(accused.liar, "I8", f"{host.id} accuses the honest {message.accused}")
+
+    # The end
+
+    def check_the_end(self, counted: set[str], offers: dict[str, Any]) -> None:
+        """Raise ViolationError if anything is not as it must be.
+
+        Args:
+            counted: Ids of the contracts that count by all signatures.
+            offers: The offers by contract id.
+        """
+        honest = self._world.honest
+        for liar, keys in self._heard.items():
+            twice = sum(len(contents) > 1 for contents in keys.values())
+            self._world.count["equivocations"] += twice
+            for host in honest if twice >= MANY else ():
+                assert host.desk is not None
+                proved = {accused for accused, _ in host.desk.witness.proofs}
+                require(liar in proved, "I8", f"{host.id} has no proof against {liar}, who said {twice} things twice")
+        for host in honest:
+            problems = read(host.everything(), self._world.charter, host.id).problems
+            require(not problems, "I11", f"the ledger of {host.id} read as a whole: {problems}")
+        for low, high in combinations(sorted(honest, key=lambda host: host.id), 2):
+            self._check_pair(low, high, counted, offers)
+
+    def _check_pair(self, low: "Host", high: "Host", counted: set[str], offers: dict[str, Any]) -> None:
+        mine, theirs = _account(low, high.id), _account(high, low.id)
+        require(
+            (mine.number, mine.hash) == (theirs.number, theirs.hash),
+            "I3",
+            f"{low.id} has statement {mine.number} with {high.id}, who has {theirs.number}",
+        )
+        if self._empty & {low.id, high.id}:
+            return
+        require(not mine.disputes and not theirs.disputes, "I7", f"{low.id} and {high.id} are honest and in dispute")
+        chain = {**mine.chain, **theirs.chain}
+        stated = [contract for each in chain.values() for contract in each.statement.message.contract_ids]
+        require(len(stated) == len(set(stated)), "I3", f"{low.id} and {high.id} state a contract twice")
+        require(set(stated) <= counted, "I3", f"{low.id} and {high.id} state what does not count")
+        between = [o for c in counted if {(o := offers[c]).sender, o.seller} == {low.id, high.id}]
+        old_s = self._world.now_ms // 1000 - SETTLED_SLOTS * self._world.rules.slot_s
+        missing = {o.contract_id for o in between if o.slot < old_s} - set(stated)
+        require(not missing, "I7", f"{low.id} and {high.id} never stated {sorted(missing)}")
+        owed = sum(
+            (1 if offers[c].sender == low.id else -1) * offers[c].energy_wh * offers[c].price_micro for c in stated
+        )
+        require(mine.balance_nano == owed, "I10", f"{low.id} states {mine.balance_nano} to {high.id}, not {owed}")
+        self._world.count["statements"] += len(chain)
+
+
+def _key(said: dict[str, Any]) -> tuple[Any, ...] | None:
+    try:
+        return content_key(said)
+    except KeyError:
+        return None
+
+
+def _account(host: "Host", partner: str) -> Account:
+    assert host.desk is not None
+    return host.desk.statements.of(partner)
