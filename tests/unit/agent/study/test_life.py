@@ -1,7 +1,6 @@
 """A street's life on a virtual clock: what is known when, energy and money balance, and who does best."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 
@@ -15,7 +14,6 @@ from agent.study.life import Strategy
 from agent.study.life import live as live_through
 from agent.study.lives import Lives
 from agent.study.passing import Lived
-from agent.study.strategies import Homes
 from agent.study.street import Options, Street
 from coordinator.charter import Rules
 from coordinator.contracts import Contract, Status
@@ -175,24 +173,3 @@ def test_worse_off_is_judged_from_a_week_on_and_with_slack() -> None:
     traded = [Decimal("10.3"), Decimal("10.4"), Decimal("101.9")]
     assert homes_worse_off(alone, traded, 6.9) is None
     assert homes_worse_off(alone, traded, 7) == 1
-
-
-def test_homes_behind_one_connection_draw_evenly_together_without_contracts() -> None:
-    """The one battery is in the home that needs nothing: at night it fills the valley that another's load leaves."""
-    lives = street(days=2)
-    hour = np.arange(lives.slots) % 24
-    nothing = np.zeros(lives.slots)
-    idle = replace(lives.homes[0], load_w=nothing, pv_w=nothing, stored_wh=0.0)
-    busy = replace(lives.homes[3], load_w=np.where(hour % 2, 2000.0, 0.0), pv_w=nothing)
-    options = Options(
-        rules=Rules.for_slot(3600, 4),
-        terminal_per_kwh=(0.0, 0.0),
-        rise_per_kwh_kw=0.5,
-        one_connection=True,
-    )
-    together = Street(replace(lives, homes=(idle, busy)), FIRST, options)
-    expected = expectations(together.lives, "perfect", FIRST, 1, 4)[0]
-    planned = Homes(together, trading=True).plan(0, np.zeros(2), expected)
-    assert planned.deals == ()
-    # 1000 W were it without losses and wear; these make the valley a little deeper than the hill
-    assert planned.battery_w == pytest.approx([-930, 0], abs=30)

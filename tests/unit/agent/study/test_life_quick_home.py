@@ -116,65 +116,6 @@ def test_a_home_whose_grid_price_rises_with_the_power_draws_evenly() -> None:
     assert step.stored_value_per_kwh == pytest.approx(0.2 + 0.1 * 2, abs=0.002)
 
 
-@pytest.mark.parametrize("one_connection", [False, True])
-def test_a_fee_on_what_is_delivered_makes_a_home_keep_its_own_sun(one_connection: bool) -> None:
-    """A neighbour buys and sells at 0.20: lending it the sun costs nothing, until its way back costs 0.10."""
-    bids = {}
-    for fee in (None, np.full(2, 0.1)):
-        home = QuickHome(
-            Battery(capacity_wh=4000.0, charge_max_w=3000.0, discharge_max_w=3000.0),
-            horizon=2,
-            slot_h=1.0,
-            wear_per_kwh=0.0,
-            rho_micro=1,
-            rise_per_kwh_kw=0.1 * one_connection,
-            one_connection=one_connection,
-            delivery=fee is not None,
-        )
-        home.begin(
-            Outlook(
-                load_w=np.array([0.0, 1805.0]),
-                pv_w=np.array([2500.0, 0.0]),
-                import_per_kwh=np.full(2, 0.5),
-                export_per_kwh=np.zeros(2),
-                stored_wh=0.0,
-                terminal_per_kwh=0.0,
-                delivery_per_kwh=fee,
-            )
-        )
-        bids[fee is not None] = home.bid([200_000] * 2, [0.0] * 2)
-    assert bids[False] == pytest.approx([-2500, 1805], abs=5)
-    assert bids[True] == pytest.approx([-500, 0], abs=5)
-
-
-def test_only_behind_one_connection_a_home_passes_on_what_it_takes_from_the_grid() -> None:
-    sold_wh = {}
-    for one_connection in (False, True):
-        home = QuickHome(
-            None,
-            horizon=1,
-            slot_h=1.0,
-            wear_per_kwh=0.0,
-            rho_micro=1,
-            rise_per_kwh_kw=0.1,
-            one_connection=one_connection,
-        )
-        load_w, price = np.array([1000.0]), np.array([0.2])
-        home.begin(
-            Outlook(
-                load_w=load_w,
-                pv_w=np.zeros(1),
-                import_per_kwh=price,
-                export_per_kwh=0 * price,
-                stored_wh=0.0,
-                terminal_per_kwh=0.0,
-            )
-        )
-        sold_wh[one_connection] = -home.bid([500_000], [0.0])[0]
-    assert sold_wh[False] == 0
-    assert sold_wh[True] == pytest.approx(2000, rel=0.02)  # 0.2 + 0.1 per kW is 0.5 at 3 kW, of which it needs 1
-
-
 def test_the_value_of_stored_energy_is_what_a_little_more_of_it_saves_from_the_next_slot_on() -> None:
     pair = Pair(BATTERY, 3)
     for step in range(4):
