@@ -21,7 +21,7 @@ from coordinator.slots import Slot
 
 RULES = Rules(horizon_slots=4, masked=True, round_limit=12)
 SLOT = Slot.at(START, RULES.slot_s).shifted(1)
-OPEN_KINDS = {"presence", "ready", "roster", "share", "position", "deviation_share", "sealed"}
+OPEN_KINDS = {"presence", "ready", "roster", "share", "position", "deviation_share", "sealed", "heads"}
 
 
 class Fixed(ScriptedHome):
