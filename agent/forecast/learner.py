@@ -17,7 +17,7 @@ _ROWS_WANTED, _ISSUES_MAX = 6000, 8
 """Of a short history each slot is learned from several issue times, until there are so many rows."""
 _ROWS_MAX = 18_000
 """A year of half hours; of finer slots as many are drawn, so that fitting takes as long."""
-_TRIAL_PACE = 2
+_TRIAL_PACE = 3
 """Members that are only judged, when days are held back the first time, need not be the best of their kind."""
 _TRAIL_DAYS = 7
 _SCORED_EVERY_S = 6 * 3600
