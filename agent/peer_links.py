@@ -89,11 +89,7 @@ def sealer(charter: Charter, identity: Identity) -> Sealer:
     Raises:
         ConfigError: If a member's exchange key cannot be used.
     """
-    keys = {
-        member.id: decode_base64(member.exchange_key)
-        for member in charter.homes
-        if member.id != identity.id and member.exchange_key is not None
-    }
+    keys = charter.exchange_keys(identity.id)
     try:
         return Sealer(identity, charter.community_id, keys)
     except ValueError as error:

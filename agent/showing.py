@@ -64,7 +64,7 @@ def trades(me: str, charter: Charter, contracts: Iterable[Contract]) -> list[Tra
         Trade.model_validate(
             {
                 "contract_id": c.id,
-                "partner": charter.ever[c.seller if c.buyer == me else c.buyer].name,
+                "partner": charter.ever[c.partner(me)].name,
                 "energy_wh": c.energy_wh if c.buyer == me else -c.energy_wh,
                 "price_per_kwh": from_micro(c.price_micro),
                 "status": _STATUS.get(c.status, "void"),

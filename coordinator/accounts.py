@@ -34,7 +34,7 @@ def owed_nano(contract: Contract, proposer: str) -> int:
 
 def counted_mark(contract: Contract, me: str) -> Mark:
     """Return the mark that keeps a counted contract for the next statement, when the contracts have left memory."""
-    partner = contract.seller if contract.buyer == me else contract.buyer
+    partner = contract.partner(me)
     nano = str(owed_nano(contract, min(me, partner)))
     return Mark(
         kind="counted", slot=contract.slot, data={"partner": partner, "contract": contract.id, "owed_nano": nano}

@@ -298,6 +298,11 @@ class Charter(Document):
         """Of those who may speak."""
         return {member.id: decode_base64(member.public_key) for member in self.homes}
 
+    def exchange_keys(self, me: str) -> dict[str, bytes]:
+        """Return the exchange keys of the others who may speak, as far as they have one."""
+        others = (member for member in self.homes if member.id != me)
+        return {other.id: decode_base64(other.exchange_key) for other in others if other.exchange_key is not None}
+
     @property
     def roster_min(self) -> int:
         """So many homes at least add up masked bids: where the rules say nothing, as many as may change the charter.

@@ -43,6 +43,10 @@ class Contract:
     def session(self) -> Session:
         return Session(self.slot, self.trade)
 
+    def partner(self, me: str) -> str:
+        """Return the other one of the two."""
+        return self.seller if self.buyer == me else self.buyer
+
 
 def contract_id(buyer: str, incarnation: int, session: Session, seller: str, number: int) -> str:
     """Return the id of the buyer's offer with this number to the seller; no other home can take it."""

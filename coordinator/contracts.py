@@ -107,7 +107,7 @@ class Contracts:
 
     def partners(self, session: Session) -> set[str]:
         alive = [c for c in self._book(session).contracts.values() if c.status in ALIVE]
-        return {c.seller if c.buyer == self._me else c.buyer for c in alive}
+        return {contract.partner(self._me) for contract in alive}
 
     # Changes
 

@@ -122,21 +122,17 @@ class Desk:
         )
         self.statements.restore(store, now)
 
-    def _since(self, now: datetime) -> int:
-        """Return the oldest slot to keep in mind: as old as when the home was last up, however long that is ago."""
-        newest_ms = self._store.newest_ms() or 0
-        return int(min(now.timestamp(), newest_ms / 1000) - MEMORY.total_seconds())
-
     def _restore(self, household: Household, now: datetime) -> Trader:
         rules, store = self._charter.rules, self._store
-        since, last_up = int((now - MEMORY).timestamp()), self._since(now)
-        newest_ms = store.newest_ms()
+        since, newest_ms = int((now - MEMORY).timestamp()), store.newest_ms()
+        # What was in mind when the home was last up, however long ago that is.
+        in_mind = int(min(now.timestamp(), (newest_ms or 0) / 1000) - MEMORY.total_seconds())
         mark = born_mark(now, rules) if newest_ms is None else reborn_mark(newest_ms, now, rules, MEMORY)
         if mark is not None:
             store.renew(local(mark, now))
         others = set(self._charter.by_id) - {self._identity.id}
         book = ContractBook(me=self._identity.id, rules=rules, incarnation=store.incarnation, peers=others)
-        recent = list(store.entries(self._verifier, last_up))
+        recent = list(store.entries(self._verifier, in_mind))
         book.replay(recent)
         self.witness.replay(store.of_kinds(["fraud"], self._verifier))
         self.witness.replay(recent)

@@ -45,7 +45,7 @@ class Reading:
         return sorted(counted, key=lambda contract: (contract.slot, contract.trade, contract.id))
 
     def partner(self, contract: Contract) -> str:
-        return contract.seller if contract.buyer == self.home else contract.buyer
+        return contract.partner(self.home)
 
     def owed_nano(self, contract: Contract) -> int:
         """Return what this home owes for a contract, in 1e-9 of the currency; negative when it is owed."""

@@ -11,7 +11,7 @@ from coordinator.charter import Charter
 from coordinator.contract_book import ContractBook
 from coordinator.errors import ConfigError
 from coordinator.household import Preparation
-from coordinator.identity import Identity, decode_base64
+from coordinator.identity import Identity
 from coordinator.masked_balancing import Circle, MaskedNeighbours
 from coordinator.masked_events import MaskedFinished, SayAbandon, SayRoster, SayShare
 from coordinator.masked_negotiation import MaskedNegotiation
@@ -54,7 +54,7 @@ class Privacy:
         if not charter.rules.masked:
             return None
         me = identity.id
-        keys = {home.id: decode_base64(home.exchange_key or "") for home in charter.homes if home.id != me}
+        keys = charter.exchange_keys(me)
         try:
             seals = PairSeals(identity, charter.community_id, keys)
         except ValueError as error:

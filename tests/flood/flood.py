@@ -123,10 +123,10 @@ async def flood(folder: Path, seconds: float, rate: float) -> dict[str, Any]:
         try:
             meter = street.demo.devices[VICTIM][1]
             meter.on_request = rounds.asked
-            if not await street.until(lambda: trades(street, street.progress.now), 120):
+            if not await street.comes(lambda: trades(street, street.progress.now), 120):
                 raise AssertionError("the homes do not trade before the flood")
             quiet = await measure(seconds / 2, rounds, probe, agent.pid)
-            since = street.soon
+            since = street.soon()
             flooder = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(Path(__file__).with_name("flooder.py")),

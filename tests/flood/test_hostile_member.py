@@ -57,6 +57,18 @@ def reading(name: str, home: str, url: str) -> LinkSettings:
     return LinkSettings(name=name, url=url, username=ME, password=SecretStr(PASSWORD), subscribe=topics)
 
 
+@asynccontextmanager
+async def two_brokers() -> AsyncIterator[tuple[Station, Station, list[LinkSettings]]]:
+    """Yield flooder and friend, each at its own broker, and this home's links to both."""
+    async with (
+        own_broker(FLOODER) as evil,
+        own_broker(FRIEND) as good,
+        station(owner_link(evil.url)) as flooder,
+        station(owner_link(good.url)) as friend,
+    ):
+        yield flooder, friend, [reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)]
+
+
 def presence(home: str, number: int) -> bytes:
     """Return the number-th word of a home."""
     return STREET.seal(Presence, home, now=START, inc=number).wire
@@ -113,13 +125,7 @@ def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
     )
 
     async def run() -> None:
-        async with (
-            own_broker(FLOODER) as evil,
-            own_broker(FRIEND) as good,
-            station(owner_link(evil.url)) as flooder,
-            station(owner_link(good.url)) as friend,
-            node(tmp_path, reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)) as here,
-        ):
+        async with two_brokers() as (flooder, friend, links), node(tmp_path, *links) as here:
             for number in range(400):
                 topic = (pub_topic(COMMUNITY, FLOODER), direct_topic(COMMUNITY, FLOODER, ME))[number % 2]
                 flooder.transport.publish(topic, kinds[number % 4](number), qos=0)
@@ -139,9 +145,11 @@ def test_a_flood_is_refused_before_the_signature_and_costs_nobody_else_a_word(
 def test_a_flood_does_not_even_wake_the_loop_that_reads(tmp_path: Path) -> None:
     limit = RateLimit(per_slot=LIMIT, slot_s=STREET.rules.slot_s)
 
-    async def run(evil: EmbeddedBroker, good: EmbeddedBroker, flooder: Station, friend: Station) -> None:
-        links = [reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)]
-        async with Transport(links, StillClock(START), lambda notice: None, options=QUICK, allow=limit.allow) as reader:
+    async def run() -> None:
+        async with (
+            two_brokers() as (flooder, friend, links),
+            Transport(links, StillClock(START), lambda notice: None, options=QUICK, allow=limit.allow) as reader,
+        ):
             await until(lambda: all(link.connected for link in reader.links))
             for number in range(200):
                 topic = (pub_topic(COMMUNITY, FLOODER), direct_topic(COMMUNITY, FLOODER, ME))[number % 2]
@@ -152,16 +160,7 @@ def test_a_flood_does_not_even_wake_the_loop_that_reads(tmp_path: Path) -> None:
             heard = [(await anext(reader)).payload for _ in range(2 * LIMIT)]
         assert heard[LIMIT:] == [b"word %d" % number for number in range(LIMIT)]
 
-    async def whole() -> None:
-        async with (
-            own_broker(FLOODER) as evil,
-            own_broker(FRIEND) as good,
-            station(owner_link(evil.url)) as flooder,
-            station(owner_link(good.url)) as friend,
-        ):
-            await run(evil, good, flooder, friend)
-
-    asyncio.run(whole())
+    asyncio.run(run())
 
 
 def test_who_floods_is_hung_up_on_and_heard_again_later_and_everybody_else_meanwhile(tmp_path: Path) -> None:
@@ -170,13 +169,7 @@ def test_who_floods_is_hung_up_on_and_heard_again_later_and_everybody_else_meanw
     notices: list[str] = []
 
     async def run() -> None:
-        async with (
-            own_broker(FLOODER) as evil,
-            own_broker(FRIEND) as good,
-            station(owner_link(evil.url)) as flooder,
-            station(owner_link(good.url)) as friend,
-        ):
-            links = [reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)]
+        async with two_brokers() as (flooder, friend, links):
             on_notice = lambda notice: notices.append(notice.text)  # noqa: E731
             async with Transport(links, StillClock(START), on_notice, options=options, allow=limit.allow) as reader:
                 await until(lambda: all(link.connected for link in reader.links))
@@ -203,13 +196,7 @@ def test_who_is_first_with_a_message_in_the_wrong_place_does_not_silence_it(tmp_
     word = presence(FRIEND, 1)
 
     async def run() -> None:
-        async with (
-            own_broker(FLOODER) as evil,
-            own_broker(FRIEND) as good,
-            station(owner_link(evil.url)) as thief,
-            station(owner_link(good.url)) as friend,
-            node(tmp_path, reading("evil", FLOODER, evil.url), reading("good", FRIEND, good.url)) as here,
-        ):
+        async with two_brokers() as (thief, friend, links), node(tmp_path, *links) as here:
             thief.transport.publish(pub_topic(COMMUNITY, FLOODER), word)
             await until(here.desk.refused.total)
             assert here.peers.last_heard_at(FRIEND) is None
@@ -243,13 +230,7 @@ def test_a_home_whose_clock_is_the_odd_one_out_tells_its_owner_once_and_again_wh
     told: list[str] = []
 
     async def run() -> None:
-        async with (
-            own_broker(FLOODER) as one,
-            own_broker(FRIEND) as other,
-            station(owner_link(one.url)) as first,
-            station(owner_link(other.url)) as second,
-            node(tmp_path, reading("one", FLOODER, one.url), reading("other", FRIEND, other.url), told=told) as here,
-        ):
+        async with two_brokers() as (first, second, links), node(tmp_path, *links, told=told) as here:
 
             def say(late: timedelta) -> None:
                 for speaker, home in ((first, FLOODER), (second, FRIEND)):

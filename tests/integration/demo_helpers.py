@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.dashboard import attention
 from agent.dashboard.picture import HomePicture
@@ -99,10 +99,18 @@ class RunningDemo:
         return await self.task
 
 
-@contextlib.asynccontextmanager
-async def running_demo(options: DemoOptions) -> AsyncIterator[RunningDemo]:
+D = TypeVar("D", bound=Demo)
+V = TypeVar("V", bound=RunningDemo)
+
+
+def running_demo(options: DemoOptions) -> contextlib.AbstractAsyncContextManager[RunningDemo]:
     """Start a demo, yield it once the simulated time runs, and stop it if it still runs."""
-    demo = Demo(options)
+    return started(Demo(options), RunningDemo)
+
+
+@contextlib.asynccontextmanager
+async def started(demo: D, view: Callable[[D, Progress, "asyncio.Task[dict[str, Any]]"], V]) -> AsyncIterator[V]:
+    """Start a demo of any kind, yield a view of it once the simulated time runs, and stop it if it still runs."""
     seen: list[Progress] = []
 
     def note(progress: Progress) -> None:
@@ -110,14 +118,14 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[RunningDemo]:
         if running is not None:
             running.progress = progress
 
-    running: RunningDemo | None = None
+    running: V | None = None
     task = asyncio.create_task(demo.run(note))
     try:
         while not (seen and seen[0].begun):
             if task.done():
                 task.result()
             await asyncio.sleep(0.05)
-        running = RunningDemo(demo, seen[0], task)
+        running = view(demo, seen[0], task)
         yield running
     finally:
         if not task.done():

@@ -13,6 +13,7 @@ from coordinator.broker import BrokerUser, home_users
 from coordinator.clock import WallClock
 from coordinator.links import Inbound, LinkNotice, LinkOptions, LinkSettings
 from coordinator.mosquitto import open_broker
+from coordinator.sealing import Sealer
 from coordinator.transport import Transport
 
 COMMUNITY = "00112233445566aa"
@@ -73,9 +74,11 @@ class Station:
 
 
 @contextlib.asynccontextmanager
-async def station(*links: LinkSettings, options: LinkOptions = QUICK, wait: bool = True) -> AsyncIterator[Station]:
+async def station(
+    *links: LinkSettings, options: LinkOptions = QUICK, wait: bool = True, sealer: Sealer | None = None
+) -> AsyncIterator[Station]:
     notices: list[LinkNotice] = []
-    transport = Transport(links, WallClock(), notices.append, options=options)
+    transport = Transport(links, WallClock(), notices.append, options=options, sealer=sealer)
     async with transport:
         here = Station(transport, notices=notices)
 

@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqtt_helpers import QUICK, Station, until
+from mqtt_helpers import station, until
 
 from agent.peer_links import meeting_link, sealer
 from coordinator.charter import Charter, Member, Rules
-from coordinator.clock import WallClock
 from coordinator.identity import Identity, encode_base64
 from coordinator.links import LinkOptions, LinkSettings
 from coordinator.mosquitto_files import password_line
 from coordinator.mqtt_topics import direct_topic, pub_topic
-from coordinator.transport import Transport
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -81,21 +79,10 @@ async def at_meeting(charter: Charter, me: Identity, *, plain: bool = False, sub
 
 @contextlib.asynccontextmanager
 async def talking(link: LinkSettings, charter: Charter, me: Identity, wait: bool = True):
-    notices: list = []
-    transport = Transport([link], WallClock(), notices.append, options=QUICK, sealer=sealer(charter, me))
-    async with transport:
-        here = Station(transport, notices=notices)
-
-        async def read() -> None:
-            async for inbound in transport:
-                here.received.append(inbound)
-
-        reader = asyncio.create_task(read())
+    async with station(link, wait=wait, sealer=sealer(charter, me)) as here:
         if wait:
-            await until(lambda: here.up)
             await asyncio.sleep(0.3)  # for the answers to subscriptions
         yield here
-    await reader
 
 
 @on_both

@@ -6,9 +6,15 @@ Whoever carries the neighbours' messages, or runs a broker or a name server, can
 import asyncio
 import contextlib
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+sys.path.append(str(Path(__file__).parents[1] / "integration"))
+
+from mqtt_helpers import mqtt_string, packet
 
 CONNECT, PUBLISH, PUBACK = 1, 3, 4
 
@@ -54,10 +60,9 @@ class Wire:
 
     async def become(self, state: Literal["open", "cut", "silent"]) -> None:
         """Change over; connections that lost something in between begin anew."""
-        before, self.state = self.state, state
-        if "silent" in (before, state) and state == "silent":
-            return
-        await self._hang_up()
+        self.state = state
+        if state != "silent":
+            await self._hang_up()
 
     async def _hang_up(self) -> None:
         for task in list(self._tasks):
@@ -143,7 +148,8 @@ class BrokerWire(Wire):
                 if number is not None:
                     ask.write(packet(PUBACK << 4, number))
                 for delay_s, said_on, said in self.trick(Heard(reader=reader, topic=topic, payload=payload)):
-                    self._say(answer, delay_s, packet(PUBLISH << 4, mqtt_string(said_on) + said))
+                    on = mqtt_string(said_on.encode(errors="surrogateescape"))
+                    self._say(answer, delay_s, packet(PUBLISH << 4, on + said))
             await answer.drain()
 
     def _say(self, answer: asyncio.StreamWriter, delay_s: float, data: bytes) -> None:
@@ -181,21 +187,6 @@ async def read_packet(stream: asyncio.StreamReader) -> tuple[int, bytes]:
         shift += 7
         if not byte & 128:
             return first, await stream.readexactly(length)
-
-
-def packet(first: int, body: bytes) -> bytes:
-    """Return an MQTT packet."""
-    length, encoded = len(body), bytearray()
-    while True:
-        length, low = divmod(length, 128)
-        encoded.append(low | (128 if length else 0))
-        if not length:
-            return bytes([first]) + bytes(encoded) + body
-
-
-def mqtt_string(text: str) -> bytes:
-    data = text.encode(errors="surrogateescape")
-    return struct.pack("!H", len(data)) + data
 
 
 def user_of(connect: bytes) -> str:

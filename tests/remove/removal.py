@@ -70,18 +70,18 @@ async def remove(street: HeldStreet, case: Case) -> Result:
     def rest_is_well() -> bool:
         return all(map(street.well, street.names)) and len(street.pairs(street.names, street.progress.now)) >= SLOTS
 
-    if not await street.until(rest_is_well, READY_S):
+    if not await street.comes(rest_is_well, READY_S):
         result.wrong.append(f"before: not all were well ({_ailing(street)})")
     result.made_before = _made(street, street.progress.now)
     look_for_strangers(street, result)
     async with case.fault(street), Witness(street, case.own_way, case.without_devices) as witness:
         began_s, told = WALL.monotonic(), sum(wire.told for wire in street.demo.brokers.values())
-        result.since = since = street.soon
-        if not await street.until(lambda: street.slots_traded(others, since) >= SLOTS, TRADE_S):
+        result.since = since = street.soon()
+        if not await street.comes(lambda: street.slots_traded(others, since) >= SLOTS, TRADE_S):
             result.wrong.append("the others do not trade with each other")
         lasts_s = max(case.lasts_s, OWN_WAY_S if case.own_way else 0.0)
         await asyncio.sleep(max(0.0, lasts_s - (WALL.monotonic() - began_s)))
-        if case.says and not await street.until(
+        if case.says and not await street.comes(
             lambda: all(_says(street, name, case.says) for name in case.touched), 15
         ):
             result.wrong.append(f"{', '.join(case.touched)} did not tell its owner")
@@ -100,12 +100,12 @@ async def remove(street: HeldStreet, case: Case) -> Result:
 
 
 async def _take_back(street: HeldStreet, case: Case, result: Result) -> None:
-    began_s, after = WALL.monotonic(), street.soon
+    began_s, after = WALL.monotonic(), street.soon()
 
     def is_back() -> bool:
         return all(map(street.well, street.names)) and all(street.partners(name, after) for name in case.touched)
 
-    if await street.until(is_back, RETURN_S):
+    if await street.comes(is_back, RETURN_S):
         result.back_s = round(WALL.monotonic() - began_s, 1)
     else:
         silent = [name for name in case.touched if not street.partners(name, after)]

@@ -44,8 +44,8 @@ async def remove_all(
             results.append(await remove(street, case))
             on_result(results[-1])
         on_case("the last slots are settled", len(cases))
-        last = street.soon
-        await street.until(lambda: street.progress.now >= last + 3 * (last - street.progress.now), 60)
+        last = street.soon()
+        await street.comes(lambda: street.progress.now >= last + 3 * (last - street.progress.now), 60)
         street.demo.finish()
         await street.task
         found = compare_ledgers(street, results)

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "integration"))
+
+from demo_helpers import ALIVE, RunningDemo, started
 from evil_wire import BrokerWire, Wire
-from street_folder import HOMES, SLOT, write_community
+from street_folder import HOMES, write_community
 
 from agent.config import HomeConfig
-from agent.dashboard.picture import HomePicture
-from agent.demo.director import Demo, Progress
+from agent.demo.director import Demo
 from agent.demo.home_files import HomeFiles
 from agent.demo.neighbours import Street
 from agent.demo.options import DEFAULT_START, DemoOptions
@@ -24,7 +27,6 @@ from coordinator.identity import Identity
 from coordinator.toml_file import read_toml
 
 WRONG_CLOCK = "home-7"
-ALIVE = ("bound", "counted")
 WALL = WallClock()
 
 
@@ -100,12 +102,10 @@ class HeldDemo(Demo):
 
 
 @dataclass
-class HeldStreet:
+class HeldStreet(RunningDemo):
     """The street while its time runs, looked at as an outsider can: by the homes' topics and ledgers."""
 
     demo: HeldDemo
-    progress: Progress
-    task: "asyncio.Task[dict[str, object]]"
 
     @property
     def settled(self) -> Settled:
@@ -117,33 +117,13 @@ class HeldStreet:
         """All homes."""
         return [home.name for home in self.settled.homes]
 
-    def file(self, name: str) -> HomeFiles:
-        return next(home for home in self.settled.homes if home.name == name)
-
     def identity(self, name: str) -> Identity:
         return Identity.load(self.file(name).folder / "key.pem")
-
-    def home(self, name: str) -> HomePicture:
-        assert self.demo.picture is not None
-        return self.demo.picture.homes[name]
-
-    @property
-    def soon(self) -> datetime:
-        """A time whose slots nobody can have agreed on yet."""
-        return self.progress.now + SLOT
 
     def guard_pid(self, name: str) -> int:
         """Return the process that the home's agent started: its guard."""
         agent = self.demo.launcher.pids()[name]["agent"]
         return children(agent)[0]
-
-    def partners(self, name: str, since: datetime) -> set[str]:
-        """Return with whom a home has firm contracts for slots from `since` on, in its own words."""
-        return {
-            trade.partner
-            for at, trade in self.home(name).trades()
-            if at >= since and trade.status in ALIVE and trade.energy_wh
-        }
 
     def pairs(self, names: list[str], since: datetime) -> set[frozenset[str]]:
         """Return the pairs of these homes of which both speak of a contract between them for a slot from `since` on."""
@@ -170,7 +150,7 @@ class HeldStreet:
         home = self.home(name)
         return home.link_up and home.state is not None and home.state.quality == "valid" and self.hears_all(name)
 
-    async def until(self, true: Callable[[], object], within_s: float) -> bool:
+    async def comes(self, true: Callable[[], object], within_s: float) -> bool:
         """Wait until something is seen; return whether it was in time.
 
         Raises:
@@ -221,25 +201,9 @@ async def held_street(
         processes=processes,
     )
     demo = HeldDemo(options, held)
-    seen: list[Progress] = []
-    running: HeldStreet | None = None
-
-    def note(progress: Progress) -> None:
-        seen[:] = [progress]
-        if running is not None:
-            running.progress = progress
-
-    task = asyncio.create_task(demo.run(note))
     try:
-        while not (seen and seen[0].begun):
-            if task.done():
-                task.result()
-            await asyncio.sleep(0.05)
-        running = HeldStreet(demo, seen[0], task)
-        yield running
+        async with started(demo, HeldStreet) as street:
+            yield street
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
         for wire in demo.wires():
             await wire.stop()

@@ -196,6 +196,13 @@ class Neighbourhood:
     def run_on(self, minutes: float) -> None:
         self.run(self.now + timedelta(minutes=minutes))
 
+    def come_to_rest(self) -> None:
+        """Heal the network, negotiate no more, and let an hour pass."""
+        self.loss, self.delay_s = 0.0, (0.1, 0.5)
+        for home in self.homes.values():
+            home.at_home = False
+        self.run(self.now + timedelta(hours=1))
+
     def audit(self) -> Audit:
         for store in self._stores.values():
             store.close()

@@ -105,10 +105,7 @@ def test_loss_duplication_and_delay_never_make_two_ledgers_disagree(tmp_path: Pa
     wishes = (500, -400, 300, -600, 200)
     made = street(tmp_path, wishes, seed=1, loss=0.1, duplicates=0.2, delay_s=(0.1, 8))
     made.run_slots(3)
-    made.loss, made.delay_s = 0.0, (0.1, 0.5)
-    for home in made.homes.values():
-        home.at_home = False
-    made.run(made.now + timedelta(hours=1))
+    made.come_to_rest()
     result = made.audit()
     assert result.contracts_counted > 0
     assert (result.ledger_mismatches, result.wh_sold_twice) == (0, 0)

@@ -24,10 +24,7 @@ def test_on_a_good_network_every_contract_counts_and_all_ledgers_agree(tmp_path:
 def test_loss_duplication_and_delay_never_make_two_ledgers_disagree(tmp_path: Path, seed: int) -> None:
     street = Neighbourhood(tmp_path, homes=5, seed=seed, loss=0.25, duplicates=0.3, delay_s=(0.1, 60))
     street.run_slots(6)
-    street.loss, street.delay_s = 0.0, (0.1, 0.5)
-    for home in street.homes.values():
-        home.at_home = False
-    street.run(street.now + timedelta(hours=1))
+    street.come_to_rest()
     result = street.audit()
     assert result.contracts_counted > 0
     assert (result.ledger_mismatches, result.wh_sold_twice) == (0, 0)
