@@ -80,7 +80,9 @@ class SessionBook:
     own_positions: dict[int, bytes] = field(default_factory=dict)
     """Wires by incarnation."""
     own_leaves: dict[str, OwnLeaf] = field(default_factory=dict)
-    """By partner."""
+    """By partner: the one that it holds."""
+    overtaken: set[bytes] = field(default_factory=set)
+    """Own leaves of which a partner holds another: those of a restored ledger, said before an earlier life's came back."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +96,8 @@ class Reborn:
     until: int
     at: datetime
     unheard: set[str]
+    lives: dict[str, int] = field(default_factory=dict)
+    """Incarnations of members that asked while they were unheard: what an earlier one still says comes too late."""
 
     def covers(self, slot: int) -> bool:
         return self.since <= slot <= self.until

@@ -255,7 +255,7 @@ class ContractBook(Contracts):
         position = None if leaf is None else book.own_positions.get(leaf.inc)
         if leaf is not None and position is not None:
             return [Again(wire=position, to=asks), Again(wire=leaf.wire, to=asks)]
-        if lost is not None or not self.restored(request.slot):
+        if lost is not None or not self.once_restored(request.slot):
             return [] if lost is None else [Again(wire=lost, to=asks)]
         if now < session.gate_at(self._rules) or (book.contracts and not book.closed):
             return []  # the gate will tell

@@ -39,6 +39,7 @@ class Contracts:
         self._me = me
         self._peers = frozenset(peers)
         self.reborn: Reborn | None = None
+        self._rebirths: list[Reborn] = []
         self._rules = rules
         self._sessions: dict[Session, SessionBook] = {}
         self._session_of: dict[str, Session] = {}
@@ -89,6 +90,10 @@ class Contracts:
         """Return whether the ledger may have lost what was agreed in the slot."""
         return self.reborn is not None and self.reborn.covers(slot)
 
+    def once_restored(self, slot: int) -> bool:
+        """Return whether that was so in this life or in an earlier one."""
+        return any(each.covers(slot) for each in self._rebirths)
+
     def net_wh(self, session: Session) -> int:
         """Return the energy to plan with, + bought: as buyer what is bound, as seller what was promised."""
         firm = [c for c in self._book(session).contracts.values() if c.status in ALIVE - {Status.OFFERED}]
@@ -104,6 +109,10 @@ class Contracts:
         given = {Status.ACCEPTED, Status.COUNTED}
         contracts = self._book(session).contracts.values()
         return [c for c in contracts if c.seller == self._me and c.status in given]
+
+    def overtaken(self) -> set[bytes]:
+        """Return own leaves that no partner holds: what an earlier life of this ledger said came first."""
+        return {wire for book in self._sessions.values() for wire in book.overtaken}
 
     def partners(self, session: Session) -> set[str]:
         alive = [c for c in self._book(session).contracts.values() if c.status in ALIVE]
@@ -166,8 +175,11 @@ class Contracts:
             earlier = self.reborn.since if self.reborn is not None and self.reborn.unheard else mark.slot
             since = min(int(mark.data["since"]), earlier)
             self.reborn = Reborn(since=since, until=mark.slot, at=at, unheard=set(self._peers))
+            self._rebirths.append(self.reborn)
         elif mark.kind == "recited" and self.reborn is not None:
             self.reborn.unheard.discard(str(mark.data["peer"]))
+        elif mark.kind == "asked" and self.reborn is not None:
+            self.reborn.lives[str(mark.data["peer"])] = int(mark.data["life"])
 
     def _apply_offer(self, entry: Entry, offer: Offer) -> None:
         session = Session(offer.slot, offer.trade)
@@ -197,22 +209,16 @@ class Contracts:
         session = Session(message.slot, message.trade)
         book = self._open(session)
         if entry.origin is Origin.OWN:
-            self._keep_gate(book, entry)
             if isinstance(message, Position):
+                book.own_positions.setdefault(message.inc, entry.wire)
                 self._close(book, _at(entry))
+            else:
+                _hold(book, message, entry.wire, came_back=False)
         elif isinstance(message, Position):
             book.positions[message.sender, message.inc] = message
         else:
             book.leaves[message.sender] = message
             self._decide(book, message)
-
-    def _keep_gate(self, book: SessionBook, entry: Entry) -> None:
-        assert isinstance(entry.content, Verified)
-        message = entry.content.message
-        if isinstance(message, Position):
-            book.own_positions.setdefault(message.inc, entry.wire)
-        else:
-            book.own_leaves.setdefault(message.to, OwnLeaf(message.inc, entry.wire))
 
     def _regain(self, verified: Verified[Any], entry: Entry) -> None:
         """Take back what this home said in an earlier life of its ledger, as a partner repeats it."""
@@ -232,9 +238,9 @@ class Contracts:
                 if self.status(message.contract_id) is Status.OFFERED:
                     self._set(message.contract_id, Status.LAPSED)
             case Position():
-                self._keep_gate(book, entry)
+                book.own_positions.setdefault(message.inc, verified.wire)
             case Leaf():
-                self._keep_gate(book, entry)
+                _hold(book, message, verified.wire, came_back=True)
                 for contract in list(book.contracts.values()):
                     if (contract.buyer, contract.seller) == (self._me, message.to):
                         counts = contract.id in message.contract_ids
@@ -291,6 +297,15 @@ class Contracts:
                 for contract in book.contracts:
                     del self._session_of[contract], self._retry_at[contract]
                     self._unanswered.pop(contract, None)
+
+
+def _hold(book: SessionBook, leaf: Leaf, wire: bytes, *, came_back: bool) -> None:
+    """Note an own leaf; one that came back is what the partner holds, whatever this life of the ledger said."""
+    said = OwnLeaf(leaf.inc, wire)
+    held = book.own_leaves.setdefault(leaf.to, said)
+    if held.wire != wire:
+        book.own_leaves[leaf.to], other = (said, held) if came_back else (held, said)
+        book.overtaken.add(other.wire)
 
 
 def mandate_session(mark: Mark) -> Session:

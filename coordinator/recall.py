@@ -5,6 +5,9 @@ It cannot tell, so it does what is right for both: a new incarnation, which make
 word, and nothing new in the slots it may have forgotten. Then it asks (`recall`) every member until each has repeated,
 word by word, what the two signed to each other (`recital`). What its own leaf contains counts as if never lost; what no
 seller has a leaf of is void, and sellers that ask for it are told so (`lost`).
+
+Two ledgers may be restored at once. Who answers a neighbour that it has not heard itself promises to take nothing from
+that neighbour's earlier lives any more (`asked`): else it could learn late what it has just said not to know.
 """
 
 import json
@@ -110,6 +113,15 @@ class Recalls:
     def _recited(self, until: int, peer: str) -> Note:
         return Note(mark=Mark(kind="recited", slot=until, data={"peer": peer}))
 
+    def _no_earlier_life(self, recall: Recall) -> list[Effect]:
+        """Return the promise to a neighbour that this home waits for itself, once for each of its lives."""
+        reborn = self._book.reborn
+        waits = reborn is not None and recall.sender in reborn.unheard
+        if reborn is None or not waits or reborn.lives.get(recall.sender) == recall.inc:
+            return []
+        self._parts.pop(recall.sender, None)
+        return [Note(mark=Mark(kind="asked", slot=reborn.until, data={"peer": recall.sender, "life": recall.inc}))]
+
     def asked(self, recall: Recall, now: datetime) -> list[Effect]:
         """Answer a neighbour, but not more often than it may ask: reading the ledger costs."""
         told_at = self._told_at.get(recall.sender)
@@ -124,7 +136,8 @@ class Recalls:
             and since <= contract.slot <= recall.until
             and contract.status in UNDECIDED
         ]
-        return [Recite(to=recall.sender, since=since, until=recall.until, undecided=len(open_ones))]
+        answer = Recite(to=recall.sender, since=since, until=recall.until, undecided=len(open_ones))
+        return [*self._no_earlier_life(recall), answer]
 
     # What comes back
 
@@ -193,7 +206,10 @@ class Recalls:
         return [] if recital.undecided else [self._recited(reborn.until, recital.sender)]
 
     def _wanted(self, recital: Recital) -> bool:
-        return self._book.reborn is not None and recital.sender in self._book.reborn.unheard
+        reborn = self._book.reborn
+        if reborn is None or recital.sender not in reborn.unheard:
+            return False
+        return reborn.lives.get(recital.sender, recital.inc) == recital.inc
 
     def _between_us(self, verified: Verified[Any], peer: str) -> bool:
         message = verified.message

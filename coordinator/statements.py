@@ -5,7 +5,8 @@
     the other            signs what its own ledger says, too; disputes what it denies; waits while it cannot know yet
 
 A lost last answer is healed by the next message: each statement names the dual-signed one before it, and whoever shows
-that it lacks some gets them (`told`), the restored ledger of either side included. Nothing here is urgent.
+that it lacks some gets them (`told`), the restored ledger of either side included. Where nothing new is to be stated,
+both say once a day which statement is their newest. Nothing here is urgent.
 """
 
 import json
@@ -55,6 +56,7 @@ class Statements(Accounts):
         self._retry = timedelta(seconds=rules.slot_s / 8)
         self._retry_at: dict[str, datetime] = {}
         self._told_at: dict[str, datetime] = {}
+        self._greet_at: datetime | None = None
 
     # Time
 
@@ -63,7 +65,12 @@ class Statements(Accounts):
         waiting = [self._retry_at.get(p, now) for p, account in self.accounts.items() if account.open is not None]
         if self._due_at is None or not now <= self._due_at <= now + timedelta(seconds=self._rules.slot_s):
             self._due_at = self._sweep(now)[1]  # asked for after every message
-        return min([self._due_at, *waiting])
+        return min([self._due_at, self._greeting_at(now), *waiting])
+
+    def _greeting_at(self, now: datetime) -> datetime:
+        """Return when to say what the newest statements are: at the start, then as often as statements are made."""
+        due = self._greet_at
+        return due if due is not None and now <= due <= now + self._every else now
 
     def _sweep(self, now: datetime) -> tuple[Slot, datetime]:
         """Return the slot in which contracts are looked through next, and when: after the residual gate."""
@@ -81,6 +88,10 @@ class Statements(Accounts):
             if notes := self._decided():
                 return notes
         effects: list[Effect] = []
+        if now >= self._greeting_at(now):
+            self._greet_at = now + self._every
+            signed = sorted(partner for partner, account in self.accounts.items() if account.number)
+            effects += [self._told(partner, self.accounts[partner], (), now) for partner in signed]
         for partner, account in sorted(self.accounts.items()):
             if account.open is not None:
                 effects += self._repeat(partner, account, now)
@@ -245,9 +256,12 @@ class Statements(Accounts):
             if wires and left < 0:
                 break
             wires.append(wire)
-        body = {"slot": Slot.at(now, self._rules.slot_s).key, "number": account.number, "wires": tuple(wires)}
+        return [self._told(partner, account, tuple(wires), now)]
+
+    def _told(self, partner: str, account: Account, wires: tuple[str, ...], now: datetime) -> Whisper:
+        body = {"slot": Slot.at(now, self._rules.slot_s).key, "number": account.number, "wires": wires}
         expires_at = now + timedelta(seconds=self._rules.slot_s)
-        return [Whisper(kind=Told, to=partner, expires_at=expires_at, body=body)]
+        return Whisper(kind=Told, to=partner, expires_at=expires_at, body=body)
 
     def _on_told(self, told: Told, now: datetime) -> list[Effect]:
         """Take what both signed and this home lost; answer with what the other lacks, or ask for the rest."""
@@ -264,6 +278,7 @@ class Statements(Accounts):
             if both.number > number:
                 kept.append(Keep(verified=verified))
                 number = both.number
-        if told.number < number or (kept and told.number > number):
+        lacks_some = told.number > number and (kept or not told.wires)
+        if told.number < number or lacks_some:
             return [*kept, *self._tell(told.sender, account, min(told.number, number), now)]
         return kept

@@ -82,3 +82,9 @@ def _whole_cents(contract: Any, proposer: str) -> int:
 
 
 plant("statements are rounded", (accounts, "owed_nano", _whole_cents))
+
+plant(
+    "nobody says which statement is its newest",
+    (Statements, "_greeting_at", lambda self, now: now + self._every),
+    faults=RESTORES,
+)

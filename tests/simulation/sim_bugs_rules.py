@@ -94,6 +94,8 @@ plant(
     (Contracts, "restored", lambda self, slot: False),
     faults=RESTORES,
 )
+plant("what an earlier life recites is taken", (Recalls, "_no_earlier_life", lambda self, recall: []), faults=RESTORES)
+plant("leaves that no partner holds are recited", (Contracts, "overtaken", lambda self: set()), faults=RESTORES)
 plant("a lost position is never said to be lost", (ContractBook, "_on_request", _never_lost), faults=RESTORES)
 
 # Money and time

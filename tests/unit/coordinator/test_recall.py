@@ -9,13 +9,15 @@ from neighbourhood import START, Neighbourhood
 from sealed import RULES, SLOT, Street
 
 from coordinator.codec import Verified
+from coordinator.contract_book import ContractBook
 from coordinator.contracts import Status
+from coordinator.effects import Again, Note, Recite
 from coordinator.errors import RemoteProtocolError
 from coordinator.identity import Identity
-from coordinator.ledger import Mark, local
+from coordinator.ledger import Mark, local, own, peer
 from coordinator.ledger_store import LedgerStore
-from coordinator.messages import ADAPTER, Recital
-from coordinator.recall import PARTS_MAX, REBORN_AFTER_SLOTS, parts_of, reborn_mark
+from coordinator.messages import ADAPTER, Leaf, Position, PositionRequest, Recall, Recital
+from coordinator.recall import PARTS_MAX, REBORN_AFTER_SLOTS, Recalls, parts_of, reborn_mark
 
 AWAY = timedelta(seconds=REBORN_AFTER_SLOTS * RULES.slot_s + 60)
 MEMORY = timedelta(hours=48)
@@ -189,3 +191,54 @@ def test_a_recital_that_nobody_asked_for_changes_nothing_and_an_endless_one_is_r
     assert desk.refused["recites more than there can be"] == 1
     with pytest.raises(RemoteProtocolError):
         desk._recalls.whole(recital.message)
+
+
+def a_restored_book(street: Street) -> ContractBook:
+    me, *others = street.ids
+    book = ContractBook(me=me, rules=RULES, incarnation=8, peers=others)
+    reborn = Mark(kind="reborn", slot=SLOT.key, data={"since": SLOT.key - 4 * RULES.slot_s})
+    book.replay([local(reborn, START)])
+    return book
+
+
+def test_who_answers_a_neighbour_that_is_unheard_takes_nothing_more_from_its_earlier_lives() -> None:
+    """Else it could learn, late, what it has just told the neighbour's new life not to know."""
+    street = Street(2)
+    me, neighbour = street.ids
+    book = a_restored_book(street)
+    recalls = Recalls(me=me, terms={street.charter.terms}, rules=RULES, book=book, memory=MEMORY)
+    parts = {"slot": SLOT.key, "undecided": 0, "wires": ("of the earlier life",)}
+    earlier = [street.seal(Recital, neighbour, me, inc=1, part=n, parts=2, **parts).message for n in (1, 2)]
+    assert recalls.whole(earlier[0]) == []  # its second part is late
+    asked = street.seal(Recall, neighbour, inc=2, slot=SLOT.key, until=SLOT.key).message
+    note, answer = recalls.asked(asked, START)
+    assert isinstance(note, Note)
+    assert isinstance(answer, Recite)
+    book.replay([local(note.mark, START)])
+    assert recalls.whole(earlier[1]) == []
+    assert recalls.heard(earlier[1]) == []
+    now = {"slot": SLOT.key, "undecided": 0, "wires": ("of this life",)}
+    assert recalls.whole(street.seal(Recital, neighbour, me, inc=2, part=1, parts=1, **now).message) == ["of this life"]
+    again = recalls.asked(asked, START + MEMORY / 24)
+    assert [type(effect) for effect in again] == [Recite]
+
+
+def test_of_two_own_leaves_the_one_that_came_back_is_said_again() -> None:
+    """A buyer that was restored closed its gate anew before its seller told it what it had said: one of them holds."""
+    street = Street(2)
+    me, seller = street.ids
+    about = {"slot": SLOT.key, "trade": "slot"}
+    proof = {"contract_ids": (), "salt": "0a" * 16, "proof": (), **about}
+    totals = {"root": "0b" * 16, "sold_wh": 0, "bought_wh": 0, **about}
+    lives = {
+        inc: (street.seal(Position, me, inc=inc, **totals), street.seal(Leaf, me, seller, inc=inc, **proof))
+        for inc in (7, 8)
+    }
+    book = a_restored_book(street)
+    book.replay([own(each, START) for each in lives[8]])
+    assert book.overtaken() == set()
+    book.replay([peer(each, START) for each in lives[7]])
+    assert book.overtaken() == {lives[8][1].wire}
+    asks = street.seal(PositionRequest, seller, me, **about)
+    said = book.receive(asks, START)
+    assert [effect.wire for effect in said if isinstance(effect, Again)] == [each.wire for each in lives[7]]

@@ -210,6 +210,28 @@ def test_a_restored_or_lost_ledger_of_either_side_gets_back_what_both_signed(who
     assert not any(proof(a.content, b.content) for a in said for b in said)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("who", [LOW, HIGH])
+@pytest.mark.parametrize("backup", [1, 0])
+def test_a_restored_ledger_gets_back_what_both_signed_though_nothing_new_is_to_be_stated(who: str, backup: int) -> None:
+    low, high = pair(BOUGHT)
+    talk(low, high, LATER)
+    before = agreed(low, HIGH)
+    side = low if who == LOW else high
+    side.book.known.clear()  # too old to be in mind
+    side.reborn(entries=backup)
+    talk(low, high, LATER + timedelta(hours=1))
+    talk(low, high, LATER + 2 * DAY)
+    assert agreed(low, HIGH) == agreed(high, LOW) == before
+    assert before[0] == 1
+
+
+def test_two_homes_that_have_nothing_to_tell_each_other_say_so_once_a_day() -> None:
+    low, high = pair(BOUGHT)
+    talk(low, high, LATER)
+    hours = [LATER + n * timedelta(hours=1) for n in range(1, 73)]
+    assert [sum(len(side.tick(now)) for now in hours) for side in (low, high)] == [3, 3]
+
+
 def test_what_one_side_denies_is_disputed_on_both_and_the_rest_goes_on() -> None:
     low, high = pair(BOUGHT)
     low.learn(contract(9, HIGH, LOW))
