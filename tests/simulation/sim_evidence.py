@@ -2,6 +2,7 @@
 
 I8   no honest home is ever accused; who told honest homes two things for many keys is proved to all of them
 I3   two honest homes have signed the same statements, each of contracts that count, each contract once
+     (or counted, in ledgers that both were lost since: their statement is then all that is left)
 I10  what a pair's statements come to is what its contracts come to, exactly; so all statements sum to zero
 I7   every contract that is old enough is stated, and honest homes dispute nothing
 I11  a ledger read as a whole has no problem: what counts, bills and statements follow from its signatures (but for
@@ -40,6 +41,10 @@ class Evidence:
         self._heard: dict[str, dict[tuple[Any, ...], set[bytes]]] = defaultdict(lambda: defaultdict(set))
         """By liar and key: the contents that reached honest homes."""
         self._empty: set[str] = set()
+        self._offers: dict[str, Any] = {}
+        """That honest homes ever signed, whatever became of their ledgers."""
+        self._accepted: set[str] = set()
+        self._in_leaf: set[tuple[str, str]] = set()
 
     def desk_options(self) -> dict[str, Any]:
         """Return how desks are made: in half of the worlds everybody goes on trading with proved liars."""
@@ -66,11 +71,22 @@ class Evidence:
             self._empty.add(host.id)
 
     def committed(self, host: "Host", message: Any) -> None:
-        if message.kind == "fraud":
-            self._world.count["proofs"] += 1
-            accused = self._world.by_id[message.accused]
-            self._world.count["false accusations"] += not accused.liar
-            require(accused.liar, "I8", f"{host.id} accuses the honest {message.accused}")
+        match message.kind:
+            case "offer":
+                self._offers[message.contract_id] = message
+            case "accept":
+                self._accepted.add(message.contract_id)
+            case "leaf":
+                self._in_leaf |= {(message.sender, contract) for contract in message.contract_ids}
+            case "fraud":
+                self._world.count["proofs"] += 1
+                accused = self._world.by_id[message.accused]
+                self._world.count["false accusations"] += not accused.liar
+                require(accused.liar, "I8", f"{host.id} accuses the honest {message.accused}")
+
+    def _once_counted(self, contract: str) -> bool:
+        """Return whether it counted in ledgers of which both were lost since."""
+        return contract in self._accepted and (self._offers[contract].sender, contract) in self._in_leaf
 
     # The end
 
@@ -110,13 +126,14 @@ class Evidence:
         chain = {**mine.chain, **theirs.chain}
         stated = [contract for each in chain.values() for contract in each.statement.message.contract_ids]
         require(len(stated) == len(set(stated)), "I3", f"{low.id} and {high.id} state a contract twice")
-        require(set(stated) <= counted, "I3", f"{low.id} and {high.id} state what does not count")
+        forgotten = {contract for contract in stated if contract not in offers and self._once_counted(contract)}
+        require(set(stated) <= counted | forgotten, "I3", f"{low.id} and {high.id} state what does not count")
         between = [o for c in counted if {(o := offers[c]).sender, o.seller} == {low.id, high.id}]
         old_s = self._world.now_ms // 1000 - SETTLED_SLOTS * self._world.rules.slot_s
         missing = {o.contract_id for o in between if o.slot < old_s} - set(stated)
         require(not missing, "I7", f"{low.id} and {high.id} never stated {sorted(missing)}")
         owed = sum(
-            (1 if offers[c].sender == low.id else -1) * offers[c].energy_wh * offers[c].price_micro for c in stated
+            (1 if o.sender == low.id else -1) * o.energy_wh * o.price_micro for o in map(self._offers.__getitem__, stated)
         )
         require(mine.balance_nano == owed, "I10", f"{low.id} states {mine.balance_nano} to {high.id}, not {owed}")
         self._world.count["statements"] += len(chain)
