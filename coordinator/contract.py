@@ -82,7 +82,8 @@ class SessionBook:
     own_leaves: dict[str, OwnLeaf] = field(default_factory=dict)
     """By partner: the one that it holds."""
     overtaken: set[bytes] = field(default_factory=set)
-    """Own leaves of which a partner holds another: those of a restored ledger, said before an earlier life's came back."""
+    """Own leaves, and words that one is lost, of which the partner holds another: said by a restored ledger before an
+    earlier life's came back."""
 
 
 @dataclass(slots=True, kw_only=True)

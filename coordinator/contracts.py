@@ -111,7 +111,7 @@ class Contracts:
         return [c for c in contracts if c.seller == self._me and c.status in given]
 
     def overtaken(self) -> set[bytes]:
-        """Return own leaves that no partner holds: what an earlier life of this ledger said came first."""
+        """Return own last words that no partner holds: what an earlier life of this ledger said came first."""
         return {wire for book in self._sessions.values() for wire in book.overtaken}
 
     def partners(self, session: Session) -> set[str]:
@@ -306,6 +306,8 @@ def _hold(book: SessionBook, leaf: Leaf, wire: bytes, *, came_back: bool) -> Non
     if held.wire != wire:
         book.own_leaves[leaf.to], other = (said, held) if came_back else (held, said)
         book.overtaken.add(other.wire)
+    if came_back and (lost := book.said.pop(("lost", leaf.to), None)) is not None:
+        book.overtaken.add(lost)
 
 
 def mandate_session(mark: Mark) -> Session:

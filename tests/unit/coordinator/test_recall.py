@@ -16,7 +16,7 @@ from coordinator.errors import RemoteProtocolError
 from coordinator.identity import Identity
 from coordinator.ledger import Mark, local, own, peer
 from coordinator.ledger_store import LedgerStore
-from coordinator.messages import ADAPTER, Leaf, Position, PositionRequest, Recall, Recital
+from coordinator.messages import ADAPTER, Leaf, Lost, Position, PositionRequest, Recall, Recital
 from coordinator.recall import PARTS_MAX, REBORN_AFTER_SLOTS, Recalls, parts_of, reborn_mark
 
 AWAY = timedelta(seconds=REBORN_AFTER_SLOTS * RULES.slot_s + 60)
@@ -242,3 +242,14 @@ def test_of_two_own_leaves_the_one_that_came_back_is_said_again() -> None:
     asks = street.seal(PositionRequest, seller, me, **about)
     said = book.receive(asks, START)
     assert [effect.wire for effect in said if isinstance(effect, Again)] == [each.wire for each in lives[7]]
+
+
+def test_a_word_that_a_leaf_is_lost_is_not_said_again_when_the_leaf_came_back() -> None:
+    street = Street(2)
+    me, seller = street.ids
+    about = {"slot": SLOT.key, "trade": "slot"}
+    lost = street.seal(Lost, me, seller, inc=8, **about)
+    leaf = street.seal(Leaf, me, seller, inc=7, contract_ids=(), salt="0a" * 16, proof=(), **about)
+    book = a_restored_book(street)
+    book.replay([own(lost, START), peer(leaf, START)])
+    assert book.overtaken() == {lost.wire}
