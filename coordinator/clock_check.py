@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median_low
 
-from coordinator.clock import unix_ms
-
 
 @dataclass(slots=True)
 class ClockCheck:
@@ -23,16 +21,19 @@ class ClockCheck:
     memory: timedelta
     _best: dict[str, tuple[int, datetime]] = field(default_factory=dict)
 
-    def heard(self, sender: str, sent_ms: int, now: datetime) -> None:
-        """Note a message whose signature fits, also one that is refused for its time."""
-        off_ms = sent_ms - unix_ms(now)
+    def heard(self, sender: str, ahead_ms: int, now: datetime) -> None:
+        """Note a message whose signature fits, also one that is refused for its time.
+
+        Args:
+            ahead_ms: Of our time, when the message came.
+        """
         best = self._best.get(sender)
-        if best is None or off_ms >= best[0] or not self._recent(best[1], now):
-            self._best[sender] = off_ms, now
+        if best is None or ahead_ms >= best[0] or not self._recent(best[1], now):
+            self._best[sender] = ahead_ms, now
 
     def ahead(self, now: datetime) -> timedelta:
         """Return how far the own clock is ahead of most neighbours' (behind, if negative); 0 when nobody was heard."""
-        recent = [off_ms for off_ms, at in self._best.values() if self._recent(at, now)]
+        recent = [ahead_ms for ahead_ms, at in self._best.values() if self._recent(at, now)]
         return timedelta(milliseconds=-median_low(recent)) if recent else timedelta(0)
 
     def _recent(self, at: datetime, now: datetime) -> bool:

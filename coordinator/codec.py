@@ -30,7 +30,7 @@ MAX_AHEAD_MS = 120_000
 
 M = TypeVar("M", bound=Message)
 _HEAD = re.compile(
-    r'\{"v":1,"kind":"([a-z_]{1,24})","community":"([0-9a-f]{16})","sender":"([a-z2-7]{16})","to":"([^"]{1,16})"'
+    r'\{"v":1,"kind":"([a-z_]{1,24})","community":"([0-9a-f]{16})","sender":"([a-z2-7]{16})","to":"([^"\n]{1,16})"'
 )
 _HEAD_MAX = 160
 _TOKEN = object()
@@ -39,13 +39,23 @@ _TOKEN = object()
 class Verified(Generic[M]):
     """A message whose signature was checked. Only this module can make one."""
 
-    __slots__ = ("message", "wire")
+    __slots__ = ("_content", "message", "wire")
 
     def __init__(self, message: M, wire: bytes, token: object) -> None:
         if token is not _TOKEN:
             raise LocalProtocolError("only the verifier makes Verified messages")
         self.message = message
         self.wire = wire
+        self._content: bytes | None = None
+
+    @property
+    def content(self) -> bytes:
+        """What the message says, without its header: worked out once, however often it is compared."""
+        if self._content is None:
+            line = self.wire.partition(b"\n")[0]
+            body = line.partition(b'"expires_ms":')[2].partition(b",")[2]
+            self._content = str(self.message.kind).encode() + b"," + body
+        return self._content
 
     @staticmethod
     def narrow(verified: "Verified[Any]", kind: type[M]) -> "Verified[M]":
@@ -116,7 +126,8 @@ class Verifier:
         charter: Whose members may speak.
         me: Own id: messages to somebody else are refused.
         allow: Called with (sender, link) before the signature is checked; False drops the message (rate limit).
-        heard: Called with sender, its time and ours when the signature fits, however old or young the message is.
+        heard: Called when the signature fits, however old or young the message is, with sender, how far ahead of ours
+            its time is [ms], and our time.
     """
 
     def __init__(
@@ -124,7 +135,7 @@ class Verifier:
         charter: Charter,
         me: str,
         allow: Callable[[tuple[str, str], datetime], bool] | None = None,
-        heard: Callable[[str, int, datetime], None] = lambda sender, sent_ms, now: None,
+        heard: Callable[[str, int, datetime], None] = lambda sender, ahead_ms, now: None,
     ) -> None:
         self._charter = charter
         self._ever = {home: decode_base64(member.public_key) for home, member in charter.ever.items()}
@@ -141,15 +152,15 @@ class Verifier:
         Raises:
             RemoteProtocolError: For everything that is wrong with it, and nothing else ever.
         """
-        line, sender = self._cheap_checks(wire, now, link)
-        message = self._signed(wire, line, sender, self._charter.public_keys)
-        self._heard(sender, message.sent_ms, now)
-        now_ms = unix_ms(now)
+        sender = self._cheap_checks(wire, now, link)
+        verified = self._signed(wire, sender, self._charter.public_keys)
+        message, now_ms = verified.message, unix_ms(now)
+        self._heard(sender, message.sent_ms - now_ms, now)
         if message.expires_ms <= now_ms:
             raise RemoteProtocolError(sender, f"{message.kind} has expired")
         if message.sent_ms > now_ms + MAX_AHEAD_MS:
             raise RemoteProtocolError(sender, f"{message.kind} comes from the future: are both clocks right?")
-        return Verified(message, wire, _TOKEN)
+        return verified
 
     def reopen(self, wire: bytes) -> Verified[Any]:
         """Verify a message from our own ledger again: no expiry and no rate limit, and former members count.
@@ -160,42 +171,40 @@ class Verifier:
         head = _heading(wire)
         if head is None:
             raise RemoteProtocolError("?", "not a message of this protocol")
-        line, _, _ = wire.partition(b"\n")
-        return Verified(self._signed(wire, line, head[2], self._ever), wire, _TOKEN)
+        return self._signed(wire, head[2], self._ever)
 
-    def _cheap_checks(self, wire: bytes, now: datetime, link: str) -> tuple[bytes, str]:
+    def _cheap_checks(self, wire: bytes, now: datetime, link: str) -> str:
         if len(wire) > MAX_BYTES:
             raise RemoteProtocolError("?", f"{len(wire)} bytes are over the limit of {MAX_BYTES}")
-        line, newline, _ = wire.partition(b"\n")
-        head = _heading(line)
-        if head is None or not newline:
+        head = _heading(wire)
+        if head is None or b"\n" not in wire:
             raise RemoteProtocolError("?", "not a message of this protocol")
         kind, terms, sender, to = head
-        self._check_terms(kind, terms, sender)
+        if terms != self._charter.terms:
+            self._check_earlier(kind, terms, sender)
         if sender not in self._charter.public_keys:
             raise RemoteProtocolError(sender, "is not a member")
         if to not in (self._me, EVERYBODY):
             raise RemoteProtocolError(sender, "was meant for somebody else")
         if self._allow is not None and not self._allow((sender, link), now):
             raise RemoteProtocolError(sender, "sends too much")
-        return line, sender
+        return sender
 
-    def _check_terms(self, kind: str, terms: str, sender: str) -> None:
-        if terms == self._charter.terms:
-            return
+    def _check_earlier(self, kind: str, terms: str, sender: str) -> None:
         if terms not in self._charter.earlier_terms:
             raise RemoteProtocolError(sender, "belongs to another community")
         if kind in NEW_BUSINESS:
             raise RemoteProtocolError(sender, "goes by an earlier charter")
 
-    def _signed(self, wire: bytes, line: bytes, sender: str, keys: Mapping[str, bytes]) -> AnyMessage:
+    def _signed(self, wire: bytes, sender: str, keys: Mapping[str, bytes]) -> Verified[Any]:
         public_key = keys.get(sender)
         if public_key is None:
             raise RemoteProtocolError(sender, "is not a member")
+        line, _, signed = wire.partition(b"\n")
         try:
-            signature = decode_base64(wire[len(line) + 1 :])
+            signature = decode_base64(signed)
         except ValueError:
             raise RemoteProtocolError(sender, "signature is not base64") from None
         if not verify(public_key, signature, line):
             raise RemoteProtocolError(sender, "signature does not fit")
-        return _parse(line, sender)
+        return Verified(_parse(line, sender), wire, _TOKEN)

@@ -163,7 +163,7 @@ class ContractBook(Contracts):
             return []
         if contract.status is Status.OFFERED:
             return [Keep(verified=verified)]
-        if contract.status in {Status.LAPSED, Status.VOID} and isinstance(answer, Accept):
+        if contract.status in (Status.LAPSED, Status.VOID) and isinstance(answer, Accept):
             lapse = self._book(contract.session).said.get(("lapse", contract.id))
             return [Again(wire=lapse, to=contract.seller)] if lapse else [self._lapse(contract, now)]
         return []

@@ -9,7 +9,7 @@ home accused.
 What is compared is what a message says, never its header: the same words signed at another time are the same words.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,47 +53,38 @@ PLACES = FIRST_BID + ROUNDS_COMPARED
 """Heads have a place for each thing said to all: ready, position, residual, position of the residual round, bids."""
 
 
+_KEYS: dict[type[Message], Callable[[Any], Key]] = {
+    Offer: lambda said: ("offer", said.contract_id),
+    Accept: lambda said: ("answer", said.contract_id),
+    Reject: lambda said: ("answer", said.contract_id),
+    Lapse: lambda said: ("lapse", said.contract_id),
+    Position: lambda said: ("position", said.slot, said.trade),
+    Leaf: lambda said: ("leaf", said.slot, said.trade, said.to),
+    Ready: lambda said: ("ready", said.slot),
+    Bid: lambda said: ("bid", said.slot, said.round),
+    Residual: lambda said: ("residual", said.slot),
+    Settle: lambda said: ("settle", said.to, said.number),
+}
+
+
 def key_of(message: Message) -> Key | None:
     """Return what the message gives its content to, or None if it may be said again otherwise."""
-    match message:
-        case Offer():
-            return ("offer", message.contract_id)
-        case Accept() | Reject():
-            return ("answer", message.contract_id)
-        case Lapse():
-            return ("lapse", message.contract_id)
-        case Position():
-            return ("position", message.slot, message.trade)
-        case Leaf():
-            return ("leaf", message.slot, message.trade, message.to)
-        case Ready() | Residual():
-            return (message.kind, message.slot)
-        case Bid():
-            return ("bid", message.slot, message.round)
-        case Settle():
-            return ("settle", message.to, message.number)
-    return None
+    key = _KEYS.get(type(message))
+    return None if key is None else key(message)
 
 
 def place_of(message: Message) -> int | None:
     """Return the place in heads of what is said to all, or None."""
     match message:
+        case Bid():
+            return FIRST_BID + message.round - 1 if message.round <= ROUNDS_COMPARED else None
         case Ready():
             return 0
         case Position():
             return 1 if message.trade == "slot" else 3
         case Residual():
             return 2
-        case Bid() if message.round <= ROUNDS_COMPARED:
-            return FIRST_BID + message.round - 1
     return None
-
-
-def content(verified: Verified[Any]) -> bytes:
-    """Return what a message says, without its header."""
-    line = verified.wire.partition(b"\n")[0]
-    body = line.partition(b'"expires_ms":')[2].partition(b",")[2]
-    return str(verified.message.kind).encode() + b"," + body
 
 
 def contradiction(first: Verified[Any], second: Verified[Any]) -> str | None:
@@ -103,7 +94,7 @@ def contradiction(first: Verified[Any], second: Verified[Any]) -> str | None:
         return None
     key = key_of(a)
     if key is not None and key == key_of(b):
-        return None if content(first) == content(second) else str(key[0])
+        return None if first.content == second.content else str(key[0])
     for position, leaf in ((a, b), (b, a)):
         if isinstance(position, Position) and isinstance(leaf, Leaf) and not _contains(position, leaf):
             return "unproved"

@@ -198,18 +198,18 @@ class Negotiation:
         if message.slot != self.slot.key or message.sender == self._me:
             return []
         match message:
+            case Bid():
+                self._check_length(message.sender, message.energy_wh)
+                if max(map(abs, message.energy_wh)) > self._limit_wh:
+                    raise RemoteProtocolError(message.sender, f"bid over the charter's limit of {self._limit_wh} Wh")
+                if self.state is State.CLOSING or self.state is State.DONE:
+                    return self._receive_last_bid(message, now)
+                return self._receive_bid(message, now)
             case Ready():
                 self._check_length(message.sender, message.prices)
                 if self.state is State.WAITING:
                     self._opening[message.sender] = message.prices
                 return []
-            case Bid():
-                self._check_length(message.sender, message.energy_wh)
-                if max(map(abs, message.energy_wh)) > self._limit_wh:
-                    raise RemoteProtocolError(message.sender, f"bid over the charter's limit of {self._limit_wh} Wh")
-                if self.state in {State.CLOSING, State.DONE}:
-                    return self._receive_last_bid(message, now)
-                return self._receive_bid(message, now)
             case PriceRequest():
                 return [] if self.state is State.DONE else self._answer_request(message)
             case Prices():

@@ -59,7 +59,7 @@ class RateLimit:
     _buckets: dict[Hashable, tuple[float, datetime]] = field(default_factory=dict)
 
     def allow(self, source: Hashable, now: datetime) -> bool:
-        tokens, at = self._buckets.get(source, (float(self.per_slot), now))
+        tokens, at = self._buckets.get(source) or (float(self.per_slot), now)
         if now > at:
             tokens = min(self.per_slot, tokens + (now - at).total_seconds() * self.per_slot / self.slot_s)
         self._buckets[source] = (tokens - 1 if tokens >= 1 else tokens, now)

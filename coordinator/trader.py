@@ -24,8 +24,10 @@ from coordinator.messages import (
     Abandon,
     Ask,
     Bid,
+    Leaf,
     Message,
     Offer,
+    Position,
     PriceRequest,
     Prices,
     Quote,
@@ -193,13 +195,15 @@ class Trader:
             RemoteProtocolError: If it does not fit the charter.
         """
         match verified.message:
+            case Position() | Leaf():
+                return self.book.receive(verified, now)
             case Ready() as ready if self.negotiation is None or ready.slot > self.negotiation.slot.key:
                 # Its clock is a little ahead of ours: it is heard when we join, or its opening prices would be lost.
                 if len(ready.prices) != self._rules.vector_length:
                     raise RemoteProtocolError(ready.sender, f"ready with a vector of {len(ready.prices)} entries")
                 self._ready_early[ready.sender] = verified
                 return []
-            case Ready() | Bid() | PriceRequest() | Prices() | Roster() | Share() | Abandon():
+            case Bid() | Ready() | Prices() | PriceRequest() | Roster() | Share() | Abandon():
                 if self.negotiation is None:
                     return []
                 return self._translate(self.negotiation.receive(verified, now), now)
@@ -215,9 +219,11 @@ class Trader:
                 return self.book.receive(verified, now)
 
     def _translate(self, events: Sequence[MaskedEvent], now: datetime) -> list[Effect]:
+        effects: list[Effect] = []
+        if not events:
+            return effects
         assert self.negotiation is not None
         slot = self.negotiation.slot
-        effects: list[Effect] = []
         for event in events:
             match event:
                 case SayReady(prices=prices):

@@ -19,7 +19,7 @@ _decided, _owed_nano = Statements._decided, accounts.owed_nano
 def _of_any_life(first: Verified[Any], second: Verified[Any]) -> str | None:
     key = fraud.key_of(first.message)
     same = key is not None and key == fraud.key_of(second.message)
-    return str(key[0]) if same and key and fraud.content(first) != fraud.content(second) else None
+    return str(key[0]) if same and key and first.content != second.content else None
 
 
 def _whatever_life(self: Witness, message: Any, key: Any) -> Any:

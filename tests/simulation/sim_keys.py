@@ -48,11 +48,11 @@ def _remembering() -> Any:
     """Return the verifier's dear part with a memory of its results, messages and refusals."""
     known: dict[tuple[bytes, bytes | None], Any] = {}
 
-    def signed(self: Verifier, wire: bytes, line: bytes, sender: str, keys: Mapping[str, bytes]) -> Any:
+    def signed(self: Verifier, wire: bytes, sender: str, keys: Mapping[str, bytes]) -> Any:
         found = known.get(key := (wire, keys.get(sender)))
         if found is None:
             try:
-                found = _signed(self, wire, line, sender, keys)
+                found = _signed(self, wire, sender, keys)
             except RemoteProtocolError as error:
                 found = error
             known[key] = found
