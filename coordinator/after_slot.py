@@ -12,7 +12,7 @@ the position comes, and only its own bill of that slot waits. What the buyer's l
 is void there, and so here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from coordinator.charter import Rules
@@ -65,8 +65,9 @@ class AfterSlot:
         self._salt = salt
         self._heard: dict[int, dict[str, Remainder]] = {}
         # A restart forgets what it heard: it offers nothing in that round, but keeps what it said and closes its gate.
-        self._buying: set[int] = set()
-        self._gates = set(metered) if rules.residual_round else set()
+        self._buying: dict[int, datetime] = {}
+        self._gates = {slot: self._gate_at(slot) for slot in metered} if rules.residual_round else {}
+        self._nothing_due_as_of = -1
         self._limit_wh = rules.power_limit_wh
 
     # The slot's end
@@ -76,6 +77,7 @@ class AfterSlot:
         if slot.key in self._metered or slot.key in self._settled:
             return []
         self._metered[slot.key] = reading
+        self._nothing_due_as_of = -1
         data = {"import_wh": reading.import_wh, "export_wh": reading.export_wh}
         expires_at = now + timedelta(days=1)
         tell: list[Effect] = [
@@ -97,14 +99,14 @@ class AfterSlot:
             return []
         import_micro, export_micro = self._household.tariff_micro(slot)
         mine = Remainder(energy_wh=wh, price_micro=import_micro if wh > 0 else export_micro)
-        self._gates.add(slot.key)
+        self._gates[slot.key] = self._gate_at(slot.key)
         self._hear(slot.key, self._me, mine)
         body = {"slot": slot.key, "energy_wh": wh, "price_micro": mine.price_micro}
         expires_at = session.offers_at(self._rules)
         say = [] if self._masked else [Say(kind=Residual, to=EVERYBODY, expires_at=expires_at, body=body)]
         if wh < 0:
             return [*say, *self._book.mandate(session, sell_wh=-wh, floor_micro=export_micro)]
-        self._buying.add(slot.key)
+        self._buying[slot.key] = session.offers_at(self._rules)
         return [*say]
 
     # The residual round
@@ -147,34 +149,41 @@ class AfterSlot:
 
     def next_deadline(self, now: datetime) -> datetime | None:
         """Return when `tick` has something to do; `now` while a bill can be made."""
-        if next(self._due_bills(), None) is not None:
+        if self._due_bill() is not None:
             return now
-        offers = [Session(slot, "residual").offers_at(self._rules) for slot in self._buying]
-        gates = [Session(slot, "residual").gate_at(self._rules) for slot in self._gates]
-        return min([*offers, *gates], default=None)
+        return min([*self._buying.values(), *self._gates.values()], default=None)
+
+    def _gate_at(self, slot: int) -> datetime:
+        return Session(slot, "residual").gate_at(self._rules)
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due; call again until it returns nothing."""
-        for slot in sorted(self._buying):
-            session = Session(slot, "residual")
-            if now >= session.offers_at(self._rules):
-                self._buying.remove(slot)
-                if now < session.expiry_at(self._rules) and (effects := self._offers(slot)):
+        for slot, offers_at in sorted(self._buying.items()):
+            if now >= offers_at:
+                del self._buying[slot]
+                if now < Session(slot, "residual").expiry_at(self._rules) and (effects := self._offers(slot)):
                     return effects
-        for slot in sorted(self._gates):
-            session = Session(slot, "residual")
-            if now >= session.gate_at(self._rules):
-                self._gates.remove(slot)
+        for slot, gate_at in sorted(self._gates.items()):
+            if now >= gate_at:
+                del self._gates[slot]
+                self._nothing_due_as_of = -1
+                session = Session(slot, "residual")
                 if self._book.begun(session) and not self._book.closed(session):
                     return self._book.close_gate(session, self._salt, now)
-        due = next(self._due_bills(), None)
+        due = self._due_bill()
         return [] if due is None else self._settle(due, now)
 
     # The bill
 
-    def _due_bills(self) -> Iterator[int]:
-        """Yield the metered slots whose residual round is over and whose contracts are decided, oldest first."""
-        return (key for key in sorted(self._metered) if key not in self._gates and self._book.settleable(key))
+    def _due_bill(self) -> int | None:
+        """Return the oldest metered slot whose residual round is over and whose contracts are decided."""
+        if self._nothing_due_as_of == self._book.changes:
+            return None
+        over = (key for key in sorted(self._metered) if key not in self._gates)
+        due = next((key for key in over if self._book.settleable(key)), None)
+        if due is None:
+            self._nothing_due_as_of = self._book.changes
+        return due
 
     def _settle(self, key: int, now: datetime) -> list[Effect]:
         reading = self._metered.pop(key)

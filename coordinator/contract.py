@@ -20,8 +20,9 @@ class Status(Enum):
     VOID = "void"
 
 
-UNANSWERED = frozenset({Status.OFFERED, Status.ACCEPTED})
-ALIVE = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED, Status.COUNTED})
+UNANSWERED = (Status.OFFERED, Status.ACCEPTED)
+FIRM = (Status.BOUND, Status.ACCEPTED, Status.COUNTED)
+ALIVE = (Status.OFFERED, *FIRM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

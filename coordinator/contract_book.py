@@ -54,6 +54,8 @@ class ContractBook(Contracts):
         super().__init__(me=me, rules=rules, peers=peers)
         self._incarnation = incarnation
         self._held: dict[tuple[Session, str, int], Verified[Leaf]] = {}
+        self._due_at: datetime | None = None
+        self._due_as_of = -1
 
     # Buying and selling
 
@@ -266,11 +268,18 @@ class ContractBook(Contracts):
 
     def next_deadline(self) -> datetime | None:
         """Return when `tick` has something to do, or None while nothing waits for an answer."""
-        return min((self._waits_until(contract) for contract in self._waiting()), default=None)
+        if self._due_as_of != self.changes:  # asked for after every message
+            self._due_at = min((self._waits_until(contract) for contract in self._waiting()), default=None)
+            self._due_as_of = self.changes
+        return self._due_at
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due: let old offers lapse, repeat what has no answer, ask for positions. One sweep over all."""
         effects: list[Effect] = []
+        due_at = self.next_deadline()
+        if due_at is None or now < due_at:
+            return effects
+        self.changes += 1
         for contract in self._waiting():
             if now < self._waits_until(contract):
                 continue

@@ -18,12 +18,14 @@ from typing import Any
 
 from coordinator.charter import Rules
 from coordinator.codec import Verified, message_id
-from coordinator.contract import ALIVE, UNANSWERED, Contract, OwnLeaf, Reborn, SessionBook, Status, contract_id
+from coordinator.contract import ALIVE, FIRM, UNANSWERED, Contract, OwnLeaf, Reborn, SessionBook, Status, contract_id
 from coordinator.ledger import Entry, Mark, Origin
 from coordinator.messages import Accept, Lapse, Leaf, Lost, Meter, Offer, Position, Reject, Settled
 from coordinator.sessions import Session
 
 __all__ = ["ALIVE", "UNANSWERED", "Contract", "Contracts", "Status", "contract_id", "mandate_session"]
+
+SOLD = (Status.ACCEPTED, Status.COUNTED)
 
 
 class Contracts:
@@ -48,6 +50,8 @@ class Contracts:
         # decided contracts of two days need not be walked through each time.
         self._unanswered: dict[str, None] = {}
         self._retry = timedelta(seconds=rules.round_timeout_s)
+        self.changes = 0
+        """Counted, so that what follows from the contracts is worked out anew only when they moved."""
 
     # What is known
 
@@ -96,7 +100,7 @@ class Contracts:
 
     def net_wh(self, session: Session) -> int:
         """Return the energy to plan with, + bought: as buyer what is bound, as seller what was promised."""
-        firm = [c for c in self._book(session).contracts.values() if c.status in ALIVE - {Status.OFFERED}]
+        firm = [c for c in self._book(session).contracts.values() if c.status in FIRM]
         return sum(c.energy_wh if c.buyer == self._me else -c.energy_wh for c in firm)
 
     def doubtful_wh(self, session: Session) -> int:
@@ -106,9 +110,8 @@ class Contracts:
 
     def _sold(self, session: Session) -> list[Contract]:
         """Return what is promised as seller; a buyer whose clock is ahead may already count it before our gate."""
-        given = {Status.ACCEPTED, Status.COUNTED}
         contracts = self._book(session).contracts.values()
-        return [c for c in contracts if c.seller == self._me and c.status in given]
+        return [c for c in contracts if c.seller == self._me and c.status in SOLD]
 
     def overtaken(self) -> set[bytes]:
         """Return own last words that no partner holds: what an earlier life of this ledger said came first."""
@@ -126,9 +129,10 @@ class Contracts:
 
     def apply(self, entry: Entry) -> None:
         """Change state from one durable entry."""
+        self.changes += 1
         own = entry.origin is Origin.OWN
         if isinstance(entry.content, Mark):
-            self._apply_mark(entry.content, _at(entry))
+            self._apply_mark(entry.content, entry)
             return
         wire, message = entry.content.wire, entry.content.message
         if message.sender == self._me and not own:
@@ -164,17 +168,17 @@ class Contracts:
             book = self._sessions[session] = SessionBook()
         return book
 
-    def _apply_mark(self, mark: Mark, at: datetime) -> None:
+    def _apply_mark(self, mark: Mark, entry: Entry) -> None:
         if mark.kind == "mandate":
             book = self._open(mandate_session(mark))
             book.sell_wh = int(mark.data["sell_wh"])
             book.floor_micro = int(mark.data["floor_micro"])
         elif mark.kind == "closed":
-            self._close(self._open(mandate_session(mark)), at)
+            self._close(self._open(mandate_session(mark)), _at(entry))
         elif mark.kind == "reborn":
             earlier = self.reborn.since if self.reborn is not None and self.reborn.unheard else mark.slot
             since = min(int(mark.data["since"]), earlier)
-            self.reborn = Reborn(since=since, until=mark.slot, at=at, unheard=set(self._peers))
+            self.reborn = Reborn(since=since, until=mark.slot, at=_at(entry), unheard=set(self._peers))
             self._rebirths.append(self.reborn)
         elif mark.kind == "recited" and self.reborn is not None:
             self.reborn.unheard.discard(str(mark.data["peer"]))
@@ -282,6 +286,7 @@ class Contracts:
         return None if known is None else known.status
 
     def _set(self, contract: str, status: Status) -> None:
+        self.changes += 1
         contracts = self._sessions[self._session_of[contract]].contracts
         contracts[contract] = replace(contracts[contract], status=status)
         if status in UNANSWERED:

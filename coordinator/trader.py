@@ -87,7 +87,10 @@ class Trader:
         self._household = household
         self._last_ready = last_ready
         self._salt = salt
-        self._open: list[Slot] = []
+        self._open: dict[Slot, datetime] = {}
+        """With their gates."""
+        self._here = Slot(0, charter.rules.slot_s)
+        self._here_from = self._here_until = self._here.start_at
         self._ready_early: dict[str, Verified[Any]] = {}
         self._last: Finished | None = None
         self._after = AfterSlot(
@@ -106,10 +109,10 @@ class Trader:
     def next_deadline(self, now: datetime) -> datetime:
         """Return when `tick` must be called next."""
         coming = self._coming(now)
-        deadlines = [now if self._joinable(coming, now) else coming.end_at - self._ready]
+        deadlines = [now if self._joinable(coming, now) else self._here_until]
         if self.negotiation is not None and (at := self.negotiation.next_deadline()) is not None:
             deadlines.append(at)
-        deadlines += [self._gate_at(slot) for slot in self._open]
+        deadlines += self._open.values()
         pairing_at = None if self._masked is None else self._masked.pairing.next_deadline(now)
         for at in (self.book.next_deadline(), self._after.next_deadline(now), pairing_at):
             if at is not None:
@@ -118,7 +121,10 @@ class Trader:
 
     def _coming(self, now: datetime) -> Slot:
         """Return the slot whose negotiation `now` belongs to."""
-        return Slot.at(now + self._ready, self._rules.slot_s)
+        if not self._here_from <= now < self._here_until:
+            self._here = Slot.at(now + self._ready, self._rules.slot_s)
+            self._here_from, self._here_until = self._here.start_at - self._ready, self._here.end_at - self._ready
+        return self._here
 
     def _joinable(self, slot: Slot, now: datetime) -> bool:
         """Return whether the coming slot is still to be joined: never announced before, and its rounds not begun."""
@@ -129,10 +135,10 @@ class Trader:
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do the first thing that is due; call again until it returns nothing."""
-        for slot in self._open:
-            if now >= self._gate_at(slot):
+        for slot, gate_at in self._open.items():
+            if now >= gate_at:
                 session = Session(slot.key)
-                self._open.remove(slot)
+                del self._open[slot]
                 self._household.gate_closed(slot, self.book.net_wh(session), now)
                 return self.book.close_gate(session, self._salt, now)
         if self.negotiation is not None and (events := self.negotiation.tick(now)):
@@ -142,7 +148,7 @@ class Trader:
 
     def close_interrupted(self, slots: Sequence[Slot]) -> None:
         """After a restart: slots announced before it still get their gate closed."""
-        self._open += [slot for slot in slots if not self.book.closed(Session(slot.key))]
+        self._open |= {slot: self._gate_at(slot) for slot in slots if not self.book.closed(Session(slot.key))}
 
     # Negotiation
 
@@ -166,7 +172,7 @@ class Trader:
             )
         else:
             self.negotiation = self._masked.negotiation(slot, preparation, opening, warm)
-        self._open.append(slot)
+        self._open[slot] = self._gate_at(slot)
         early = [ready for ready in self._ready_early.values() if ready.message.slot == slot.key]
         self._ready_early.clear()
         for ready in early:

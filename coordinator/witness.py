@@ -29,6 +29,8 @@ SENDER_BYTES = 64_000
 """Of one sender and slot: thirty bids over a long horizon. What a flooder says beyond that is not compared."""
 PROOF_LIFE = timedelta(days=3650)
 NOTHING = "----"
+NEVER = 2**62
+"""A slot later than any."""
 
 
 @dataclass(slots=True)
@@ -75,8 +77,10 @@ class Witness:
         self._forgiven = frozenset(forgiven)
         self._heard: dict[int, _Heard] = {}
         self._durable: dict[tuple[str, int, Key], Verified[Any]] = {}
+        self._oldest = NEVER
         self._wires: dict[tuple[str, str], bytes] = {}
         self._told_slot = 0
+        self._slot_length = timedelta(seconds=charter.rules.slot_s)
         self._due_at: datetime | None = None
         self._answered_at: dict[str, datetime] = {}
         self.shunned: frozenset[str] = frozenset()
@@ -94,6 +98,7 @@ class Witness:
                 self._prove(entry.content)
             elif message.sender != self._me and (key := key_of(message)) is not None:
                 self._durable.setdefault((message.sender, message.inc, key), entry.content)
+                self._oldest = min(self._oldest, message.slot)
 
     def _prove(self, fraud: Verified[Fraud]) -> None:
         try:
@@ -196,7 +201,7 @@ class Witness:
 
     def next_deadline(self, now: datetime) -> datetime:
         """Return when to tell all what was heard: between the gate and the slot."""
-        if self._due_at is None or not now <= self._due_at <= now + timedelta(seconds=self._rules.slot_s):
+        if self._due_at is None or not now <= self._due_at <= now + self._slot_length:
             self._due_at = self._due(now)[1]  # asked for after every message
         return self._due_at
 
@@ -241,9 +246,12 @@ class Witness:
         near_s = WINDOW_SLOTS * self._rules.slot_s
         self._heard = {slot: heard for slot, heard in self._heard.items() if abs(slot - here) <= near_s}
         since = here - self._memory_s
-        self._durable = {
-            at: kept for at, kept in self._durable.items() if at[2][0] == "settle" or kept.message.slot >= since
-        }
+        if self._oldest < since:
+            self._durable = {
+                at: kept for at, kept in self._durable.items() if at[2][0] == "settle" or kept.message.slot >= since
+            }
+            slots = (kept.message.slot for at, kept in self._durable.items() if at[2][0] != "settle")
+            self._oldest = min(slots, default=NEVER)
 
     def _compare(self, heads: Heads, now: datetime) -> list[Effect]:
         """Send a neighbour, as often as it may tell heads, what it heard otherwise, and the proofs it lacks."""

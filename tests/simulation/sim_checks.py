@@ -7,10 +7,12 @@ I2  offered or bound <= what the home decided to buy             I9  an accept k
 I4  what is signed and binds is durable before it is sent        I5, I3, I7, I10, I11: see sim_world.py and sim_end.py
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
+
+from pydantic_core import from_json
 
 from coordinator.ledger import Entry, Mark, Origin
 
@@ -58,10 +60,11 @@ def content_key(said: dict[str, Any]) -> tuple[Any, ...] | None:
     return (said["inc"], *key)
 
 
+@lru_cache(maxsize=5000)
 def parsed(wire: bytes) -> dict[str, Any]:
-    """Return what a message says, nothing if it was garbled on the way."""
+    """Return what a message says, nothing if it was garbled on the way; the same object to all who ask."""
     try:
-        said = json.loads(wire.partition(b"\n")[0])
+        said = from_json(wire.partition(b"\n")[0])
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
@@ -177,8 +180,7 @@ class HomeChecks:
 
     def sent(self, wire: bytes) -> dict[str, Any]:
         """Check a message on its way out; return it."""
-        line = wire.partition(b"\n")[0]
-        said: dict[str, Any] = json.loads(line)
+        said = parsed(wire)
         kind = said["kind"]
         if kind in FIRM and said["sender"] == self.home:  # a neighbour's proof may be passed on
             require(wire in self.durable, "I4", f"{kind} of {self.home} was sent and is not durable")
@@ -186,7 +188,7 @@ class HomeChecks:
             require(said["slot"] in self.ready, "I4", f"ready of {self.home} was sent and is not durable")
         key = content_key(said)
         if key is not None and said["sender"] == self.home:
-            content = _content(kind, line)
+            content = _content(kind, wire.partition(b"\n")[0])
             require(self.said.setdefault(key, content) == content, "I6", f"{self.home} signed two contents for {key}")
         return said
 

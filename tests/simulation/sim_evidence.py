@@ -10,6 +10,7 @@ I11  a ledger read as a whole has no problem: what counts, bills and statements 
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,16 @@ UNPROVED = frozenset({"meter"})
 """What may be said twice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Word:
+    """What a liar says for a key."""
+
+    liar: str
+    key: tuple[Any, ...]
+    expires_ms: int
+    content: bytes
+
+
 class Evidence:
     """Of one world."""
 
@@ -45,6 +56,8 @@ class Evidence:
         """That honest homes ever signed, whatever became of their ledgers."""
         self._accepted: set[str] = set()
         self._in_leaf: set[tuple[str, str]] = set()
+        self._read: dict[bytes, _Word | None] = {}
+        """What messages say for a key, and None for all other messages."""
 
     def desk_options(self) -> dict[str, Any]:
         """Return how desks are made: in half of the worlds everybody goes on trading with proved liars."""
@@ -56,14 +69,22 @@ class Evidence:
         """Note what reaches an honest home that is up."""
         if host.liar or len(self._world.honest) == len(self._world.hosts):
             return
-        said = parsed(wire)
+        if wire not in self._read:
+            self._read[wire] = self._word(parsed(wire))
+        word = self._read[wire]
+        if word is not None and word.expires_ms > self._world.now_ms:
+            self._heard[word.liar][word.key].add(word.content)
+
+    def _word(self, said: dict[str, Any]) -> "_Word | None":
         sender = self._world.by_id.get(str(said.get("sender")))
         if sender is None or not sender.liar or said.get("kind") in UNPROVED:
-            return
+            return None
         key = _key(said)
-        if key is not None and said.get("expires_ms", 0) > self._world.now_ms:
-            body = {k: v for k, v in said.items() if k not in {"seq", "sent_ms", "expires_ms", "community", "to"}}
-            self._heard[sender.id][key].add(repr(sorted(body.items())).encode())
+        if key is None:
+            return None
+        body = {k: v for k, v in said.items() if k not in {"seq", "sent_ms", "expires_ms", "community", "to"}}
+        content = repr(sorted(body.items())).encode()
+        return _Word(liar=sender.id, key=key, expires_ms=said.get("expires_ms", 0), content=content)
 
     def restored(self, host: "Host") -> None:
         """Note whose ledger is gone without a useful backup: it begins as a new home, and its people must talk."""

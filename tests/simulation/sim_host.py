@@ -42,6 +42,7 @@ class Host:
         self.home = ScriptedHome.drawn(draw, world.rules)
         self.checks = HomeChecks(self.id)
         self.skew_ms = 0
+        self._shown_ms, self._shown = 0, EPOCH
         self.store: Any = self._make_store()
         self.desk: Desk | None = None
         self.restarts = 0
@@ -67,7 +68,10 @@ class Host:
 
     def now(self) -> datetime:
         """Return what this home's clock shows."""
-        return datetime.fromtimestamp((self.world.now_ms + self.skew_ms) / 1000, UTC)
+        now_ms = self.world.now_ms + self.skew_ms
+        if now_ms != self._shown_ms:
+            self._shown_ms, self._shown = now_ms, datetime.fromtimestamp(now_ms / 1000, UTC)
+        return self._shown
 
     def set_clock(self, skew_ms: int) -> None:
         self.skew_ms = skew_ms

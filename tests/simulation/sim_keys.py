@@ -3,20 +3,21 @@
 A keyed hash with the interface of coordinator.identity.Identity. Inside the simulation it cannot be forged: each key
 stays in its own object, and only the check below looks it up. Every sixteenth seed runs on real Ed25519.
 
-Whether a signature fits a line, and what the line says, follows from the bytes and the sender's key alone. Five homes
-and their restarts would work it out again and again, so it is remembered; what a home makes of it (member, receiver,
-rate, age, and all that follows) stays its own.
+Whether a signature fits a line, and what the line says, follows from the bytes and the sender's key alone, and so do
+the hashes of contents. Five homes and their restarts would work it out again and again, so it is remembered; what a
+home makes of it (member, receiver, rate, age, and all that follows) stays its own.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import coordinator.codec
+from coordinator import witness
 from coordinator.codec import Verifier
 from coordinator.errors import RemoteProtocolError
 from coordinator.identity import Identity
@@ -42,6 +43,7 @@ def _verify(public_key: bytes, signature: bytes, payload: bytes) -> bool:
 
 
 _signed, _heading = Verifier._signed, coordinator.codec._heading
+_digest, _short = witness.digest, witness._short
 
 
 def _remembering() -> Any:
@@ -80,9 +82,11 @@ def signatures(*, real: bool) -> Iterator[type[Identity]]:
     """Do what `keys` does, and remember what was verified."""
     Verifier._signed = _remembering()  # type: ignore[method-assign]
     coordinator.codec._heading = cache(_heading)
+    witness.digest, witness._short = cache(_digest), lru_cache(maxsize=10_000)(_short)
     try:
         with keys(real=real) as identities:
             yield identities
     finally:
         Verifier._signed = _signed  # type: ignore[method-assign]
         coordinator.codec._heading = _heading
+        witness.digest, witness._short = _digest, _short

@@ -8,6 +8,8 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +31,7 @@ class MemoryStore:
         self._draw = draw
         self._kept: list[Entry] = []
         self._marks: defaultdict[str, list[Mark]] = defaultdict(list)
+        self._by_kind: defaultdict[str, list[tuple[int, Entry]]] = defaultdict(list)
         self._meta = {"incarnation": str(draw.getrandbits(48)), "salt_key": f"{draw.getrandbits(128):032x}"}
 
     @property
@@ -61,6 +64,7 @@ class MemoryStore:
 
     def _keep(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
+            self._by_kind[entry.kind].append((len(self._kept), entry))
             self._kept.append(entry)
             if isinstance(entry.content, Mark):
                 self._marks[entry.kind].append(Mark.decode(entry.wire))
@@ -69,20 +73,19 @@ class MemoryStore:
         return (entry for entry in self._kept if entry.slot >= since_slot)
 
     def of_kinds(self, kinds: Iterable[str], verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
-        names = set(kinds)
-        return (entry for entry in self._kept if entry.kind in names and entry.slot >= since_slot)
+        return (entry for entry in self._of(kinds) if entry.slot >= since_slot)
+
+    def _of(self, kinds: Iterable[str]) -> list[Entry]:
+        return [entry for _, entry in sorted(chain(*(self._by_kind[kind] for kind in set(kinds))), key=itemgetter(0))]
 
     def newest_first(self, kinds: Iterable[str]) -> Iterator[tuple[int, Origin, bytes]]:
-        names = set(kinds)
-        return ((e.at_ms, e.origin, e.wire) for e in reversed(self._kept) if e.kind in names)
+        return ((e.at_ms, e.origin, e.wire) for e in reversed(self._of(kinds)))
 
     def marks(self, kind: str, since_slot: int = 0) -> list[Mark]:
         return [mark for mark in self._marks[kind] if mark.slot >= since_slot]
 
     def last_slot(self, kinds: Iterable[str], until_slot: int = 2**62) -> int:
-        names = set(kinds)
-        slots = (entry.slot for entry in self._kept if entry.kind in names)
-        return max((slot for slot in slots if slot <= until_slot), default=0)
+        return max((entry.slot for entry in self._of(kinds) if entry.slot <= until_slot), default=0)
 
     def everything(self, verifier: Verifier) -> list[Entry]:
         return list(self._kept)
@@ -95,7 +98,7 @@ class MemoryStore:
         self._meta = dict(backup[1])
 
     def _replace(self, entries: Sequence[Entry]) -> None:
-        self._kept, self._marks = [], defaultdict(list)
+        self._kept, self._marks, self._by_kind = [], defaultdict(list), defaultdict(list)
         self._keep(entries)
 
     def lose(self, rows: int) -> None:

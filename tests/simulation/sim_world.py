@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sim_checks import ViolationError, require
+from sim_checks import ViolationError
 from sim_evidence import Evidence
 from sim_faults import HOMES, Faults
 from sim_host import Host
@@ -74,6 +74,7 @@ class World:
         make: list[type[Host]] = [self._liar if n in lying else Host for n in range(homes)]
         self.hosts = [make[n](self, n, i, Random(f"home {seed} {n}")) for n, i in enumerate(identities)]
         self.by_id = {host.id: host for host in self.hosts}
+        self.honest = [host for host in self.hosts if not host.liar]
 
     @property
     def _liar(self) -> type[Host]:
@@ -81,15 +82,12 @@ class World:
 
         return Liar
 
-    @property
-    def honest(self) -> list[Host]:
-        return [host for host in self.hosts if not host.liar]
-
     # Time
 
     def at(self, at_ms: int, action: Callable[..., None], *args: Any) -> None:
         number = next(self._order)
-        require(number < ENDLESS, "I7", "this history never ends")
+        if number >= ENDLESS:
+            raise ViolationError("I7: this history never ends")
         heapq.heappush(self._heap, (at_ms, number, action, args))
 
     def in_s(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
