@@ -138,6 +138,7 @@ class Verifier:
         heard: Callable[[str, int, datetime], None] = lambda sender, ahead_ms, now: None,
     ) -> None:
         self._charter = charter
+        self._terms, self._keys = charter.terms, charter.public_keys
         self._ever = {home: decode_base64(member.public_key) for home, member in charter.ever.items()}
         self._me = me
         self._allow = allow
@@ -153,7 +154,7 @@ class Verifier:
             RemoteProtocolError: For everything that is wrong with it, and nothing else ever.
         """
         sender = self._cheap_checks(wire, now, link)
-        verified = self._signed(wire, sender, self._charter.public_keys)
+        verified = self._signed(wire, sender, self._keys)
         message, now_ms = verified.message, unix_ms(now)
         self._heard(sender, message.sent_ms - now_ms, now)
         if message.expires_ms <= now_ms:
@@ -180,11 +181,11 @@ class Verifier:
         if head is None or b"\n" not in wire:
             raise RemoteProtocolError("?", "not a message of this protocol")
         kind, terms, sender, to = head
-        if terms != self._charter.terms:
+        if terms != self._terms:
             self._check_earlier(kind, terms, sender)
-        if sender not in self._charter.public_keys:
+        if sender not in self._keys:
             raise RemoteProtocolError(sender, "is not a member")
-        if to not in (self._me, EVERYBODY):
+        if to not in (EVERYBODY, self._me):
             raise RemoteProtocolError(sender, "was meant for somebody else")
         if self._allow is not None and not self._allow((sender, link), now):
             raise RemoteProtocolError(sender, "sends too much")

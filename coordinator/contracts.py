@@ -57,8 +57,11 @@ class Contracts:
 
     def contracts(self, slot: int | None = None) -> list[Contract]:
         """Return the contracts of a slot, residual ones last, or all there are."""
-        keys = self._sessions if slot is None else (Session(slot, "slot"), Session(slot, "residual"))
-        return [contract for key in keys for contract in self._book(key).contracts.values()]
+        if slot is None:
+            books: Iterable[SessionBook] = self._sessions.values()
+        else:
+            books = (self._book(Session(slot, "slot")), self._book(Session(slot, "residual")))
+        return [contract for book in books for contract in book.contracts.values()]
 
     def _book(self, session: Session) -> SessionBook:
         return self._sessions.get(session) or SessionBook()

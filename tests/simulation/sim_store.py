@@ -67,7 +67,7 @@ class MemoryStore:
             self._by_kind[entry.kind].append((len(self._kept), entry))
             self._kept.append(entry)
             if isinstance(entry.content, Mark):
-                self._marks[entry.kind].append(Mark.decode(entry.wire))
+                self._marks[entry.kind].append(entry.content)
 
     def entries(self, verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
         return (entry for entry in self._kept if entry.slot >= since_slot)
