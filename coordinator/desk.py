@@ -307,8 +307,8 @@ class Desk:
     def _recital(self, asked: Recite, now: datetime) -> Iterator[bytes]:
         part_bytes = PART_BYTES if self._privacy is None else WIRES_MAX_BYTES
         overtaken = self.trader.book.overtaken()
-        wires = (wire for wire in self._store.wires(asked.since, asked.until) if wire not in overtaken)
-        parts = parts_of(wires, asked.to, part_bytes)
+        said = (wire for wire in self._store.wires(asked.since, asked.until) if wire not in overtaken)
+        parts = parts_of(said, asked.to, part_bytes)
         for number, wires in enumerate(parts, start=1):
             body = {
                 "slot": asked.since,
