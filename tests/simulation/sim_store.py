@@ -30,6 +30,9 @@ class MemoryStore:
         self._commit = commit
         self._draw = draw
         self._kept: list[Entry] = []
+        self._slots: list[int] = []
+        self._said: list[tuple[int, bytes]] = []
+        """By slot: what is kept but for marks."""
         self._marks: defaultdict[str, list[Mark]] = defaultdict(list)
         self._by_kind: defaultdict[str, list[tuple[int, Entry]]] = defaultdict(list)
         self._meta = {"incarnation": str(draw.getrandbits(48)), "salt_key": f"{draw.getrandbits(128):032x}"}
@@ -56,21 +59,23 @@ class MemoryStore:
         return self._kept[-1].at_ms if self._kept else None
 
     def has(self, slot: int, wire: bytes) -> bool:
-        return any(entry.wire == wire for entry in self._kept if not isinstance(entry.content, Mark))
+        return any(said == wire for _, said in self._said)
 
     def wires(self, since_slot: int, until_slot: int) -> list[bytes]:
-        said = (entry for entry in self._kept if not isinstance(entry.content, Mark))
-        return [entry.wire for entry in said if since_slot <= entry.slot <= until_slot]
+        return [wire for slot, wire in self._said if since_slot <= slot <= until_slot]
 
     def _keep(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             self._by_kind[entry.kind].append((len(self._kept), entry))
             self._kept.append(entry)
+            self._slots.append(entry.slot)
             if isinstance(entry.content, Mark):
                 self._marks[entry.kind].append(entry.content)
+            else:
+                self._said.append((entry.slot, entry.wire))
 
     def entries(self, verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
-        return (entry for entry in self._kept if entry.slot >= since_slot)
+        return (entry for entry, slot in zip(self._kept, self._slots, strict=True) if slot >= since_slot)
 
     def of_kinds(self, kinds: Iterable[str], verifier: Verifier, since_slot: int = 0) -> Iterator[Entry]:
         return (entry for entry in self._of(kinds) if entry.slot >= since_slot)
@@ -98,7 +103,8 @@ class MemoryStore:
         self._meta = dict(backup[1])
 
     def _replace(self, entries: Sequence[Entry]) -> None:
-        self._kept, self._marks, self._by_kind = [], defaultdict(list), defaultdict(list)
+        self._kept, self._slots, self._said = [], [], []
+        self._marks, self._by_kind = defaultdict(list), defaultdict(list)
         self._keep(entries)
 
     def lose(self, rows: int) -> None:
