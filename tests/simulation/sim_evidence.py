@@ -154,7 +154,8 @@ class Evidence:
         missing = {o.contract_id for o in between if o.slot < old_s} - set(stated)
         require(not missing, "I7", f"{low.id} and {high.id} never stated {sorted(missing)}")
         owed = sum(
-            (1 if o.sender == low.id else -1) * o.energy_wh * o.price_micro for o in map(self._offers.__getitem__, stated)
+            (1 if o.sender == low.id else -1) * o.energy_wh * o.price_micro
+            for o in map(self._offers.__getitem__, stated)
         )
         require(mine.balance_nano == owed, "I10", f"{low.id} states {mine.balance_nano} to {high.id}, not {owed}")
         self._world.count["statements"] += len(chain)
