@@ -8,6 +8,10 @@ Two homes keep one running balance. The one with the lower id (the *proposer*) s
 Balances are cumulative, in whole 1e-9 of the currency, and mean what the proposer owes. A statement names its
 contracts, each of which stands in one dual-signed statement at most, and the dual-signed statement before it. `replay`
 is the only way to change anything, from durable entries, as for contracts.
+
+Two restored ledgers may sign another statement after one that both have lost, and find the lost one later. Then the
+longer chain holds, of two as long the one whose newest statement has the smaller hash; what only the other one names
+is stated anew.
 """
 
 from collections.abc import Iterable
@@ -73,17 +77,25 @@ def dual_signed(settled: Verified[Settled], verifier: Verifier) -> DualSigned:
     return DualSigned(statement=Verified.narrow(statement, Settle), settled=settled)
 
 
+def newest_of(statements: Iterable[DualSigned]) -> DualSigned | None:
+    """Return the one that holds, with what leads to it: of the longest chain, of two as long the smaller hash."""
+    return min(statements, key=lambda both: (-both.number, both.hash), default=None)
+
+
 @dataclass(slots=True, kw_only=True)
 class Account:
     """Between this home and one partner."""
 
     signed: DualSigned | None = None
-    """The newest."""
+    """The newest of the chain that holds."""
     due: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Counted contracts that no dual-signed statement names: slot, and what the proposer owes."""
+    """Counted contracts that the chain does not name: slot, and what the proposer owes."""
     covered: set[str] = field(default_factory=set)
+    """Contracts that it names."""
     chain: dict[int, DualSigned] = field(default_factory=dict)
-    """The dual-signed statements of the last months by number."""
+    """The dual-signed statements that hold, of the last months, by number."""
+    known: dict[str, DualSigned] = field(default_factory=dict)
+    """All dual-signed ones by hash."""
     open: Verified[Settle] | None = None
     """The proposer's newest statement while it has no answer."""
     opened_at: datetime | None = None
@@ -93,6 +105,7 @@ class Account:
     """By hash of the statement."""
     disputed: set[str] = field(default_factory=set)
     disputed_at: list[datetime] = field(default_factory=list)
+    _counted: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -107,6 +120,31 @@ class Account:
     def balance_nano(self) -> int:
         """What the proposer owes by it."""
         return 0 if self.signed is None else self.signed.statement.message.balance_nano
+
+    def count(self, contract: str, slot: int, owed: int) -> None:
+        """Take a contract that counts."""
+        self._counted[contract] = (slot, owed)
+        if contract not in self.covered:
+            self.due[contract] = (slot, owed)
+
+    def sign(self, both: DualSigned) -> None:
+        """Take a statement that both signed."""
+        self.known[both.hash] = both
+        self.last_number = max(self.last_number, both.number)
+        self.signed = newest_of(self.known.values()) or both
+        self.chain = self._chain(self.signed)
+        self.covered = {contract for each in self.chain.values() for contract in each.statement.message.contract_ids}
+        self.due = {contract: of for contract, of in self._counted.items() if contract not in self.covered}
+        waits = self.open
+        if waits is not None and (waits.message.number <= self.number or waits.message.prev != self.hash):
+            self.open = None
+
+    def _chain(self, newest: DualSigned) -> dict[int, DualSigned]:
+        """Return what leads to the newest; before a gap, where statements were lost or forgotten, all that is known."""
+        linked = {newest.number: newest}
+        while (before := self.known.get(newest.statement.message.prev)) is not None:
+            newest = linked[before.number] = before
+        return {each.number: each for each in self.known.values() if each.number < newest.number} | linked
 
 
 class Accounts:
@@ -162,23 +200,12 @@ class Accounts:
                 self._dispute(entry)
 
     def _count(self, mark: Mark) -> None:
-        account, contract = self.of(str(mark.data["partner"])), str(mark.data["contract"])
-        if contract not in account.covered:
-            account.due[contract] = (mark.slot, int(mark.data["owed_nano"]))
+        account = self.of(str(mark.data["partner"]))
+        account.count(str(mark.data["contract"]), mark.slot, int(mark.data["owed_nano"]))
 
     def _sign(self, both: DualSigned) -> None:
         words = both.statement.message
-        account = self.of(words.to if words.sender == self._me else words.sender)
-        account.chain[words.number] = both
-        account.covered.update(words.contract_ids)
-        for contract in words.contract_ids:
-            account.due.pop(contract, None)
-        if words.number > account.number:
-            account.signed = both
-        account.last_number = max(account.last_number, words.number)
-        waits = account.open
-        if waits is not None and (waits.message.number <= words.number or waits.message.prev != account.hash):
-            account.open = None
+        self.of(words.to if words.sender == self._me else words.sender).sign(both)
 
     def _dispute(self, entry: Entry) -> None:
         assert isinstance(entry.content, Verified)

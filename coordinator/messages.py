@@ -320,11 +320,12 @@ class Settled(Message):
 
 
 class Told(Message):
-    """What both of us signed, and you may have lost; after these the newest I have is `number`."""
+    """What both of us signed, and you may have lost; the newest I have is `number`, with the hash `newest`."""
 
     kind: Literal["told"] = "told"
     slot: SlotKey
     number: Annotated[int, Field(ge=0, le=2**31)]
+    newest: Hash
     wires: Annotated[tuple[Annotated[str, Field(max_length=14_000)], ...], Field(max_length=16)]
 
 

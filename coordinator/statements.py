@@ -13,7 +13,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from coordinator.accounts import Account, Accounts, counted_mark, dual_signed
+from coordinator.accounts import Account, Accounts, counted_mark, dual_signed, newest_of
 from coordinator.charter import Rules
 from coordinator.codec import Verified, Verifier, message_id
 from coordinator.contract_book import EVIDENCE_LIFE, ContractBook
@@ -31,6 +31,8 @@ YOUNG_SLOTS = 4
 CONTRACTS_MAX = 128
 TOLD_MAX, TOLD_BYTES = 16, 9_000
 """Of statements told at once: sealed for one home it must still fit its largest size."""
+FORK = 4
+"""So many statements before the newest are told to a partner that has another newest one."""
 DISPUTES_MAX = 3
 """A day and partner; what is wrong beyond that is not even answered."""
 RETRY_AT_MOST = timedelta(hours=1)
@@ -236,11 +238,11 @@ class Statements(Accounts):
         if both.statement.message.sender != self._me:
             raise RemoteProtocolError(verified.message.sender, "signs a statement that is not mine")
         account = self.of(verified.message.sender)
-        if both.number <= account.number:
+        if both.hash in account.known:
             return []
-        if both.statement.message.prev != account.hash:
-            return self._tell(verified.message.sender, account, account.number, now)
-        return [Keep(verified=verified)]
+        follows = both.number > account.number and both.statement.message.prev == account.hash
+        ask = [] if follows else self._tell(verified.message.sender, account, both.number, now)
+        return [Keep(verified=verified), *ask]
 
     def _tell(self, partner: str, account: Account, since: int, now: datetime) -> list[Effect]:
         """Send the dual-signed statements after number `since`, and say which number is the newest here."""
@@ -259,15 +261,16 @@ class Statements(Accounts):
         return [self._told(partner, account, tuple(wires), now)]
 
     def _told(self, partner: str, account: Account, wires: tuple[str, ...], now: datetime) -> Whisper:
-        body = {"slot": Slot.at(now, self._rules.slot_s).key, "number": account.number, "wires": wires}
+        slot = Slot.at(now, self._rules.slot_s).key
+        body = {"slot": slot, "number": account.number, "newest": account.hash, "wires": wires}
         expires_at = now + timedelta(seconds=self._rules.slot_s)
         return Whisper(kind=Told, to=partner, expires_at=expires_at, body=body)
 
     def _on_told(self, told: Told, now: datetime) -> list[Effect]:
         """Take what both signed and this home lost; answer with what the other lacks, or ask for the rest."""
         account = self.of(told.sender)
-        number = account.number
         kept: list[Effect] = []
+        known = dict(account.known)
         for wire in told.wires:
             verified = self._verifier.reopen(wire.encode())
             if not isinstance(verified.message, Settled):
@@ -275,10 +278,15 @@ class Statements(Accounts):
             both = dual_signed(Verified.narrow(verified, Settled), self._verifier)
             if {verified.message.sender, verified.message.to} != {self._me, told.sender}:
                 raise RemoteProtocolError(told.sender, "tells a statement of others")
-            if both.number > number:
+            if both.hash not in known:
+                known[both.hash] = both
                 kept.append(Keep(verified=verified))
-                number = both.number
-        lacks_some = told.number > number and (kept or not told.wires)
-        if told.number < number or lacks_some:
-            return [*kept, *self._tell(told.sender, account, min(told.number, number), now)]
-        return kept
+        newest = newest_of(known.values())
+        number, name = (newest.number, newest.hash) if newest is not None else (0, GENESIS)
+        asks_in_vain = told.newest not in known and told.number > 0 and told.wires and not kept
+        if told.newest == name or asks_in_vain:
+            return kept
+        linked = account.chain.get(told.number)
+        shared = told.number == 0 or (linked is not None and linked.hash == told.newest)
+        since = told.number if shared else min(told.number, number) - FORK
+        return [*kept, *self._tell(told.sender, account, since, now)]

@@ -40,9 +40,8 @@ plant("statements are forgotten by a restart", (Accounts, "restore", lambda self
 def _uncovered(self: Accounts, both: Any) -> None:
     words = both.statement.message
     account = self.of(words.to if words.sender == self._me else words.sender)
-    account.chain[words.number] = account.signed = both
-    account.open = None
-    account.last_number = max(account.last_number, words.number)
+    account.sign(both)
+    account.covered, account.due = set(), dict(account._counted)
 
 
 plant("what a statement names is named again", (Accounts, "_sign", _uncovered))

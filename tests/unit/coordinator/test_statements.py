@@ -294,3 +294,36 @@ def test_a_dispute_that_is_about_nothing_open_changes_nothing() -> None:
     assert low.receive(high.sign(Dispute, LOW, LATER, body).wire, LATER) == []
     talk(low, high, LATER)
     assert agreed(low, HIGH)[0] == 1
+
+
+@pytest.mark.parametrize("twice", [1, 2])
+def test_two_chains_of_restored_ledgers_become_one_and_every_contract_stands_in_it_once(twice: int) -> None:
+    """Both lost a statement, signed others, and one of them finds the lost one: both hold the same chain again."""
+    low, high = pair(BOUGHT)
+    talk(low, high, LATER)
+    early, late = contract(4, LOW, HIGH, slot=SLOT.key + 86_400), contract(5, LOW, HIGH, slot=SLOT.key + 2 * 86_400)
+    kept = len(low.entries), len(high.entries)
+    for side in (low, high):
+        side.learn(early)
+    talk(low, high, LATER + DAY)
+    lost = [wire for wire in (entry.wire for entry in low.entries) if b'"kind":"settled"' in wire[:40]][-1]
+    low.reborn(kept[0])
+    high.reborn(kept[1])
+    for side in (low, high):
+        side.learn(late)
+    for day in range(twice):
+        talk(low, high, LATER + (2 + day) * DAY)
+        more = contract(6 + day, HIGH, LOW, slot=SLOT.key + (3 + day) * 86_400)
+        for side in (low, high):
+            side.learn(more)
+    assert agreed(low, HIGH) == agreed(high, LOW)
+    low.receive(lost, LATER + 4 * DAY)
+    for day in range(4, 9):
+        talk(low, high, LATER + day * DAY)
+    assert agreed(low, HIGH) == agreed(high, LOW)
+    mine, theirs = low.statements.of(HIGH), high.statements.of(LOW)
+    assert [each.hash for each in mine.chain.values()] == [each.hash for each in theirs.chain.values()]
+    stated = [c for each in mine.chain.values() for c in each.statement.message.contract_ids]
+    assert sorted(stated) == sorted(low.book.known)
+    sign = {LOW: 1, HIGH: -1}
+    assert mine.balance_nano == sum(sign[c.buyer] * c.energy_wh * c.price_micro for c in low.book.known.values())
