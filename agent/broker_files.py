@@ -105,7 +105,7 @@ def service_files(
     folder: Path,
     now: datetime,
     *,
-    plugins: Path = Path("/usr/lib"),
+    plugins: Path | None = None,
     salt: Callable[[], bytes] = lambda: secrets.token_bytes(12),
 ) -> dict[str, str]:
     """Return the text of each file by its name.
@@ -113,7 +113,7 @@ def service_files(
     Args:
         folder: Where the files will lie on the broker's machine.
         now: By the wall's clock.
-        plugins: Where Mosquitto 2.1 has its plugins.
+        plugins: Where Mosquitto 2.1 has its plugins; needed for that program.
         salt: Makes one for each password.
     """
     certificate = issue(plan.identity, now, SERVICE_VALID)

@@ -51,6 +51,21 @@ def find_mosquitto() -> Path | None:
     return Path(found) if found else None
 
 
+def find_plugins() -> Path | None:
+    """Return the folder of the plugins that Mosquitto 2.1 brings; None where there are none.
+
+    Debian keeps them in lib/TRIPLET/mosquitto, other packages and a build from source in lib or lib64.
+    """
+    program = find_mosquitto()
+    prefix = program.parent.parent if program is not None else Path("/usr")
+    found = (
+        path
+        for pattern in ("lib/*/mosquitto/", "lib/*/", "lib/", "lib64/")
+        for path in sorted(prefix.glob(f"{pattern}mosquitto_password_file.so"))
+    )
+    return next((path.parent for path in found), None)
+
+
 class MosquittoBroker(Broker):
     """Mosquitto for one home.
 
@@ -101,7 +116,7 @@ class MosquittoBroker(Broker):
             try:
                 problem = self._try_start([str(program), "-c", str(files / "mosquitto.conf")])
             finally:
-                # It has read them. Should it be told to read them again, it lets nobody in: tried with 2.0.11.
+                # It has read them. Should it be told to read them again, 2.0.11 lets nobody in and 2.1.2 ends.
                 shutil.rmtree(files, ignore_errors=True)
             if problem is None:
                 atexit.register(self.stop)

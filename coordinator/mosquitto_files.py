@@ -10,7 +10,7 @@ from typing import Literal
 from coordinator.broker_settings import CONNECTIONS_MAX, PACKET_MAX_BYTES, BrokerUser
 
 Dialect = Literal["2.0", "2.1"]
-"""2.1 still reads what 2.0 does, and says at every start that 3.0 will not."""
+"""2.1 still reads what 2.0 does; 3.0 will not."""
 
 PASSWORDS, RULES, CERTIFICATE, PRIVATE_KEY = "passwords", "rules", "certificate.pem", "tls-key.pem"
 """Names of the files beside the configuration."""

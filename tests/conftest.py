@@ -3,6 +3,9 @@
 Some tests talk to programs that pip cannot install. On a developer's machine such tests are deselected and the end of
 the run says loudly which part was missing and how to get it. With COMMONWATT_REQUIRE_ALL=1 (CI) a missing part fails
 the run before the first test, so nothing passes by not being run.
+
+Mosquitto 2.1 is beside them: Debian stable does not have it, and its archive may be out of reach. So .ci/run fetches it
+where it can; where it is missing its tests are left out as loudly, and the others run.
 """
 
 import os
@@ -17,6 +20,12 @@ _MORE_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin")
 PARTS = ("mosquitto", "nats-server", "mbpoll", "chromium")
 """Names of the command and of the Debian package that brings it; also markers of the tests, with _ for -."""
 
+NEWER_MOSQUITTO = "mosquitto-2.1"
+"""Named by COMMONWATT_MOSQUITTO_2_1; its tests have the marker mosquitto_2_1."""
+_NEWER_CURE = (
+    "Mosquitto 2.1, beside the installed one: export COMMONWATT_MOSQUITTO_2_1=$(tests/brokers/mosquitto_2_1.sh)"
+)
+
 _missing = pytest.StashKey[list[str]]()
 _deselected = pytest.StashKey[dict[str, int]]()
 
@@ -27,16 +36,32 @@ def missing_parts() -> list[str]:
     return [part for part in PARTS if shutil.which(part, path=path) is None]
 
 
-def _cure(parts: list[str]) -> str:
-    return f"Debian: apt install {' '.join(parts)}"
+def newer_mosquitto() -> str | None:
+    """Return the program that runs Mosquitto 2.1; None when nobody said where it is."""
+    program = os.environ.get("COMMONWATT_MOSQUITTO_2_1")
+    if program and not (os.path.basename(program) == "mosquitto" and os.access(program, os.X_OK)):
+        raise pytest.UsageError(f"COMMONWATT_MOSQUITTO_2_1={program}: there is no program mosquitto. {_NEWER_CURE}")
+    return program or None
+
+
+def _marker(part: str) -> str:
+    return part.replace("-", "_").replace(".", "_")
+
+
+def _cures(missing: list[str]) -> list[str]:
+    packages = [part for part in missing if part in PARTS]
+    cures = [f"Debian: apt install {' '.join(packages)}"] if packages else []
+    return cures + [_NEWER_CURE] * (NEWER_MOSQUITTO in missing)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     missing = missing_parts()
     if missing and os.environ.get("COMMONWATT_REQUIRE_ALL") == "1":
         raise pytest.UsageError(
-            f"COMMONWATT_REQUIRE_ALL=1, but these parts are not installed: {', '.join(missing)}. {_cure(missing)}"
+            f"COMMONWATT_REQUIRE_ALL=1, but these parts are not installed: {', '.join(missing)}. {_cures(missing)[0]}"
         )
+    if newer_mosquitto() is None:
+        missing.append(NEWER_MOSQUITTO)
     config.stash[_missing] = missing
     config.stash[_deselected] = dict.fromkeys(missing, 0)
 
@@ -45,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        lacking = [part for part in config.stash[_missing] if item.get_closest_marker(part.replace("-", "_"))]
+        lacking = [part for part in config.stash[_missing] if item.get_closest_marker(_marker(part))]
         for part in lacking:
             config.stash[_deselected][part] += 1
         (dropped if lacking else kept).append(item)
@@ -75,4 +100,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("MISSING EXTERNAL PARTS: NOT EVERYTHING WAS TESTED", red=True, bold=True)
     for part, count in config.stash[_deselected].items():
         terminalreporter.line(f"{part}: not installed, {count} test(s) that need it did not run", red=True)
-    terminalreporter.line(_cure(missing), red=True)
+    for cure in _cures(missing):
+        terminalreporter.line(cure, red=True)

@@ -1,6 +1,7 @@
 """`commonwatt broker-config`: the files of a broker that runs by itself, for this home or for homes to meet at."""
 
 import os
+import platform
 from pathlib import Path
 from typing import Annotated
 
@@ -28,9 +29,10 @@ from coordinator.clock import Clock, WallClock, unix_ms
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
 from coordinator.links import is_encrypted
+from coordinator.mosquitto import find_plugins
 from coordinator.mosquitto_files import CERTIFICATE
 
-_PLUGINS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib")
+_DEBIAN_PLUGINS = Path(f"/usr/lib/{platform.machine()}-linux-gnu/mosquitto")
 
 
 def broker_config(
@@ -56,6 +58,9 @@ def broker_config(
     installed_at: Annotated[
         Path | None, typer.Option(help="Where they will lie on the broker's machine, if not there.")
     ] = None,
+    plugins: Annotated[
+        Path | None, typer.Option(help="With --for mosquitto-2.1: where its plugins lie there, if not as here.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
     """Write the configuration, passwords and certificate of a broker that runs as a service of its own.
@@ -72,13 +77,17 @@ def broker_config(
         entry = _entry(meeting, url, charters, identity)
         plan = plan_meeting(entry, host, charters, identity)
     target = (installed_at or output or Path("/etc/mosquitto/commonwatt")).absolute()
-    files = service_files(plan, program, target, WallClock().now(), plugins=_plugins())
+    there = plugins or find_plugins()
+    files = service_files(plan, program, target, WallClock().now(), plugins=(there or _DEBIAN_PLUGINS).absolute())
     if output is None:
         _print(files)
         typer.echo("Next: the same with --output FOLDER writes the files, with passwords and certificate.")
         return
     _write(output, files, force)
     _say(plan, entry, target, program)
+    if program == "mosquitto-2.1" and there is None:
+        typer.echo(f"No Mosquitto 2.1 here: its plugins are taken to lie in {_DEBIAN_PLUGINS}, as on Debian. Otherwise")
+        typer.echo("run this again with --force and --plugins FOLDER (find /usr -name mosquitto_password_file.so).")
 
 
 def _own(config: Path) -> ServicePlan:
@@ -133,11 +142,6 @@ def _entry(name: str, url: str | None, charters: list[Charter], identity: Identi
     if not is_encrypted(check_given(url)):
         raise ConfigError(f"{url}: a meeting broker is somebody else's, so links to it are encrypted: write mqtts://")
     return meeting_entry(name, url, identity)
-
-
-def _plugins() -> Path:
-    there = [Path(each) for each in _PLUGINS if (Path(each) / "mosquitto_password_file.so").exists()]
-    return there[0] if there else Path("/usr/lib")
 
 
 def _print(files: dict[str, str]) -> None:

@@ -34,6 +34,7 @@ from coordinator.household import MeterReading, Preparation
 from coordinator.identity import Identity, encode_base64
 from coordinator.ledger_store import LedgerStore
 from coordinator.links import LinkOptions, LinkSettings
+from coordinator.mosquitto import find_mosquitto, find_plugins
 from coordinator.negotiation import Finished
 from coordinator.node import Node, NodeOptions
 from coordinator.settlement import SlotBill
@@ -62,7 +63,8 @@ class ServiceBroker:
         """Write the files, as whom the program runs as would have them."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         plan = plan_meeting(self.entry, "127.0.0.1", [charter], self.identity)
-        for name, text in service_files(plan, self._program, self.folder, WallClock().now()).items():
+        files = service_files(plan, self._program, self.folder, WallClock().now(), plugins=find_plugins())
+        for name, text in files.items():
             (self.folder / name).write_text(text)
             (self.folder / name).chmod(0o600)
         if self._account is not None:
@@ -76,7 +78,7 @@ class ServiceBroker:
     def start(self) -> None:
         """Return when it serves."""
         name, config = ("nats-server", NATS_CONFIG) if self._program == "nats" else ("mosquitto", MOSQUITTO_CONFIG)
-        program = shutil.which(name, path=SBIN)
+        program = shutil.which(name, path=SBIN) if self._program == "nats" else find_mosquitto()
         assert program is not None, f"apt install {name}"
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

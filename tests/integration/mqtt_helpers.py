@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+import pytest
 from pydantic import SecretStr
 
 from coordinator.broker import BrokerUser, home_users
@@ -23,6 +24,12 @@ OTHER = "peercccccccccccc"
 PUB = f"cw/1/{COMMUNITY}/{HOME}/pub"
 TO_PEER = f"cw/1/{COMMUNITY}/{HOME}/to/{PEER}"
 TO_OTHER = f"cw/1/{COMMUNITY}/{HOME}/to/{OTHER}"
+
+BROKER_KINDS = [
+    "embedded",
+    pytest.param("mosquitto", marks=pytest.mark.mosquitto),
+    pytest.param("mosquitto", marks=pytest.mark.mosquitto_2_1, id="mosquitto-2.1"),
+]
 
 QUICK = LinkOptions(retry_min_s=0.05, retry_max_s=0.2, watch_s=0.1, flood_per_s=1e6)
 

@@ -21,7 +21,7 @@ from coordinator.broker_settings import PACKET_MAX_BYTES
 from coordinator.errors import ConfigError
 from coordinator.mosquitto import MosquittoBroker, find_mosquitto, open_broker, run_broker
 
-pytestmark = pytest.mark.mosquitto
+pytestmark = pytest.mark.usefixtures("release")
 
 CONFIG = """
 kind = "mosquitto"

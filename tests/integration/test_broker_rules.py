@@ -8,6 +8,7 @@ import time
 
 import pytest
 from mqtt_helpers import (
+    BROKER_KINDS,
     COMMUNITY,
     HOME,
     OTHER,
@@ -28,7 +29,7 @@ from coordinator.errors import ConfigError
 from coordinator.links import LinkSettings
 from coordinator.mosquitto import run_broker
 
-pytestmark = pytest.mark.parametrize("kind", ["embedded", pytest.param("mosquitto", marks=pytest.mark.mosquitto)])
+pytestmark = pytest.mark.parametrize("kind", BROKER_KINDS)
 
 
 def test_a_peer_reads_what_is_for_all_and_for_it_and_nothing_else(kind: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from mqtt_helpers import (
+    BROKER_KINDS,
     PEER,
     PUB,
     QUICK,
@@ -39,7 +40,7 @@ from coordinator.tls import ServerCertificate, client_context, issue, server_con
 HOME_KEY = Identity.from_seed(bytes([1]) * 32)
 OTHER_KEY = Identity.from_seed(bytes([2]) * 32)
 
-on_both = pytest.mark.parametrize("kind", ["embedded", pytest.param("mosquitto", marks=pytest.mark.mosquitto)])
+on_both = pytest.mark.parametrize("kind", BROKER_KINDS)
 
 
 def tls_broker(kind: str, identity: Identity = HOME_KEY) -> Broker:

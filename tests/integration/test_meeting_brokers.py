@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from meeting_brokers import ServiceBroker, open_folder, run
 
-on_both = pytest.mark.parametrize(
+on_all = pytest.mark.parametrize(
     "program",
     [
         pytest.param("mosquitto-2.0", marks=pytest.mark.mosquitto),
+        pytest.param("mosquitto-2.1", marks=pytest.mark.mosquitto_2_1),
         pytest.param("nats", marks=pytest.mark.nats_server),
     ],
 )
@@ -85,7 +86,7 @@ async def talking(link: LinkSettings, charter: Charter, me: Identity, wait: bool
         yield here
 
 
-@on_both
+@on_all
 def test_members_hear_each_other_at_a_meeting_broker_each_only_what_is_for_it(program: str) -> None:
     async def scenario(charter: Charter) -> None:
         community = charter.community_id
@@ -104,7 +105,7 @@ def test_members_hear_each_other_at_a_meeting_broker_each_only_what_is_for_it(pr
         asyncio.run(scenario(charter))
 
 
-@on_both
+@on_all
 def test_a_member_speaks_only_as_itself_and_reads_nothing_for_others(program: str) -> None:
     async def scenario(charter: Charter) -> None:
         community = charter.community_id
@@ -130,7 +131,7 @@ def test_a_member_speaks_only_as_itself_and_reads_nothing_for_others(program: st
         asyncio.run(scenario(charter))
 
 
-@on_both
+@on_all
 def test_a_stranger_and_a_member_of_another_community_do_not_come_in(program: str) -> None:
     async def refused(link: LinkSettings, charter: Charter, me: Identity) -> None:
         async with talking(link, charter, me, wait=False) as here:

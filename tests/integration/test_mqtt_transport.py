@@ -11,7 +11,7 @@ import time
 
 import paho.mqtt.client as paho
 import pytest
-from mqtt_helpers import OTHER, PEER, PUB, QUICK, TO_PEER, broker, owner_link, peer_link, station, until
+from mqtt_helpers import BROKER_KINDS, OTHER, PEER, PUB, QUICK, TO_PEER, broker, owner_link, peer_link, station, until
 from pydantic import SecretStr
 
 from coordinator.clock import WallClock
@@ -22,10 +22,9 @@ from coordinator.mosquitto import MosquittoBroker
 from coordinator.transport import Transport
 
 SILENT = LinkOptions(keepalive_s=1, retry_min_s=0.05)
-KINDS = ["embedded", pytest.param("mosquitto", marks=pytest.mark.mosquitto)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKER_KINDS)
 def test_a_message_goes_from_a_homes_broker_to_a_reading_peer(kind: str) -> None:
     async def run() -> None:
         async with broker(kind) as home, station(owner_link(home.url)) as own, station(peer_link(home.url)) as peer:
@@ -39,7 +38,7 @@ def test_a_message_goes_from_a_homes_broker_to_a_reading_peer(kind: str) -> None
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKER_KINDS)
 def test_a_killed_broker_is_told_once_and_taken_up_again_on_the_same_port(kind: str) -> None:
     async def run() -> None:
         home = broker(kind)
@@ -89,7 +88,7 @@ def test_the_outbox_is_sent_when_the_broker_comes_up_late() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKER_KINDS)
 def test_a_wrong_password_is_one_clear_line_and_the_corrected_file_is_enough(kind: str, tmp_path) -> None:
     async def run() -> None:
         secret = tmp_path / "password"
