@@ -22,9 +22,7 @@ PARTS = ("mosquitto", "nats-server", "mbpoll", "chromium")
 
 NEWER_MOSQUITTO = "mosquitto-2.1"
 """Named by COMMONWATT_MOSQUITTO_2_1; its tests have the marker mosquitto_2_1."""
-_NEWER_CURE = (
-    "Mosquitto 2.1, beside the installed one: export COMMONWATT_MOSQUITTO_2_1=$(tests/brokers/mosquitto_2_1.sh)"
-)
+_NEWER_CURE = "Mosquitto 2.1, beside another: export COMMONWATT_MOSQUITTO_2_1=$(tests/brokers/mosquitto_2_1.sh)"
 
 _missing = pytest.StashKey[list[str]]()
 _deselected = pytest.StashKey[dict[str, int]]()
@@ -36,12 +34,12 @@ def missing_parts() -> list[str]:
     return [part for part in PARTS if shutil.which(part, path=path) is None]
 
 
-def newer_mosquitto() -> str | None:
-    """Return the program that runs Mosquitto 2.1; None when nobody said where it is."""
+def has_newer_mosquitto() -> bool:
+    """Return whether somebody said where the program that runs Mosquitto 2.1 is."""
     program = os.environ.get("COMMONWATT_MOSQUITTO_2_1")
     if program and not (os.path.basename(program) == "mosquitto" and os.access(program, os.X_OK)):
         raise pytest.UsageError(f"COMMONWATT_MOSQUITTO_2_1={program}: there is no program mosquitto. {_NEWER_CURE}")
-    return program or None
+    return bool(program)
 
 
 def _marker(part: str) -> str:
@@ -60,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"COMMONWATT_REQUIRE_ALL=1, but these parts are not installed: {', '.join(missing)}. {_cures(missing)[0]}"
         )
-    if newer_mosquitto() is None:
+    if not has_newer_mosquitto():
         missing.append(NEWER_MOSQUITTO)
     config.stash[_missing] = missing
     config.stash[_deselected] = dict.fromkeys(missing, 0)

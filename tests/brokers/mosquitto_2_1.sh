@@ -34,7 +34,8 @@ done
 libraries=("$root"/usr/lib/*-linux-gnu*)
 loaders=("$root"/usr/lib*/ld-linux-*.so.*)
 PATH=$PATH:/usr/sbin:/sbin ldconfig -n "${libraries[0]}"
-[[ -e $root/usr/libexec/mosquitto ]] || { mkdir -p "$root/usr/libexec" && mv "$root/usr/sbin/mosquitto" "$root/usr/libexec/"; }
+mkdir -p "$root/usr/libexec"
+mv -f "$root/usr/sbin/mosquitto" "$root/usr/libexec/"
 cat >"$root/usr/sbin/mosquitto" <<END
 #!/bin/sh
 exec "${loaders[0]}" --library-path "${libraries[0]}" "$root/usr/libexec/mosquitto" "\$@"
@@ -42,7 +43,7 @@ END
 chmod -R a+rX "$folder" # Mosquitto runs as a user of its own
 chmod a+x "$root/usr/sbin/mosquitto"
 
-version=$("$root/usr/sbin/mosquitto" -h 2>&1 | head -n 1) || true
+version=$("$root/usr/sbin/mosquitto" -h 2>/dev/null | head -n 1) || true
 case $version in
 "mosquitto version 2.1."*) echo "$version, from Debian $suite" >&2 ;;
 *) echo "Debian $suite has no Mosquitto 2.1 any more: $version" >&2 && exit 1 ;;

@@ -108,18 +108,22 @@ def test_make_clean_keeps_what_an_owner_made(clone: Path) -> None:
     assert (clone / "my-home/key.pem").exists()
 
 
-@pytest.mark.parametrize("missing", [[], ["mbpoll", "chromium"]])
-def test_ci_installs_what_is_missing_and_requires_every_part(tmp_path: Path, missing: list[str]) -> None:
+@pytest.mark.parametrize(("missing", "fetched"), [([], "/newer/mosquitto"), (["mbpoll", "chromium"], "")])
+def test_ci_installs_what_is_missing_and_requires_every_part_but_the_newer_mosquitto(
+    tmp_path: Path, missing: list[str], fetched: str
+) -> None:
     checkout = tmp_path / "checkout"
     run = script(checkout / ".ci/run", (ROOT / ".ci/run").read_text())
+    script(checkout / "tests/brokers/mosquitto_2_1.sh", f"#!/bin/sh\necho {fetched}\ntest -n '{fetched}'\n")
     commands = tmp_path / "bin"
     for name in {"mosquitto", "nats-server", "mbpoll", "chromium"} - set(missing):
         script(commands / name, "#!/bin/sh\n")
     log = 'echo "$(basename "$0") $* $COMMONWATT_REQUIRE_ALL" >> "$LOG"\n'
     script(commands / "apt-get", "#!/bin/sh\n" + log)
-    script(commands / "make", '#!/bin/sh\necho "in $PWD" >> "$LOG"\n' + log)
+    newer = 'echo "newer: ${COMMONWATT_MOSQUITTO_2_1-none}" >> "$LOG"\n'
+    script(commands / "make", '#!/bin/sh\necho "in $PWD" >> "$LOG"\n' + newer + log)
     script(commands / "sudo", '#!/bin/sh\nshift; exec "$@"\n')
-    for name in ("bash", "sh", "dirname", "basename", "env"):
+    for name in ("bash", "sh", "dirname", "basename", "env", "mktemp", "rm"):
         (commands / name).symlink_to(str(shutil.which(name)))
     # The script looks in /usr/sbin too, where this machine may have the real parts.
     body = run.read_text().replace("/usr/sbin:/usr/local/sbin", str(commands))
@@ -127,7 +131,7 @@ def test_ci_installs_what_is_missing_and_requires_every_part(tmp_path: Path, mis
     done = subprocess.run(
         [str(commands / "bash"), str(run)],
         cwd="/",
-        env={"PATH": str(commands), "LOG": str(tmp_path / "log")},
+        env={"PATH": str(commands), "LOG": str(tmp_path / "log"), "TMPDIR": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -137,4 +141,5 @@ def test_ci_installs_what_is_missing_and_requires_every_part(tmp_path: Path, mis
     lines = (tmp_path / "log").read_text().splitlines()
     installs = [line.strip() for line in lines if line.startswith("apt-get install")]
     assert [line.split("recommends ")[1].split() for line in installs] == ([missing] if missing else [])
-    assert lines[-2:] == [f"in {checkout}", "make lint test 1"]
+    assert lines[-3:] == [f"in {checkout}", f"newer: {fetched or 'none'}", "make lint test 1"]
+    assert ("MOSQUITTO 2.1 COULD NOT BE FETCHED" in done.stderr) == (not fetched)
