@@ -52,7 +52,7 @@ class ContractBook(Contracts):
 
     def __init__(self, *, me: str, rules: Rules, incarnation: int, peers: Iterable[str] = ()) -> None:
         super().__init__(me=me, rules=rules, peers=peers)
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._held: dict[tuple[Session, str, int], Verified[Leaf]] = {}
         self._due_at: datetime | None = None
         self._due_as_of = -1
@@ -92,7 +92,7 @@ class ContractBook(Contracts):
         contracts = self._book(session).contracts.values()
         number = sum(1 for c in contracts if c.buyer == self._me and c.seller == seller)
         body = {
-            "contract_id": contract_id(self._me, self._incarnation, session, seller, number),
+            "contract_id": contract_id(self._me, self.incarnation, session, seller, number),
             "slot": session.slot,
             "seller": seller,
             "energy_wh": energy_wh,

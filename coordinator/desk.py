@@ -312,6 +312,7 @@ class Desk:
         for number, wires in enumerate(parts, start=1):
             body = {
                 "slot": asked.since,
+                "asker_inc": asked.asker_inc,
                 "part": number,
                 "parts": len(parts),
                 "undecided": asked.undecided,

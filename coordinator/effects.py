@@ -53,9 +53,10 @@ class Again:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recite:
-    """Send a peer what the ledger holds of it for the slots from `since` to `until`."""
+    """Send a peer what the ledger holds of it for the slots from `since` to `until`, to its life that asked."""
 
     to: str
+    asker_inc: int
     since: int
     until: int
     undecided: int

@@ -210,11 +210,12 @@ class Recall(Message):
 class Recital(Message):
     """To one home that asked: what we signed to each other, word by word, in parts.
 
-    `undecided` of our contracts wait for a word: ask again.
+    `asker_inc` is the incarnation of the home that asked. `undecided` of our contracts wait for a word: ask again.
     """
 
     kind: Literal["recital"] = "recital"
     slot: SlotKey
+    asker_inc: Annotated[int, Field(ge=0, le=2**53)]
     part: Annotated[int, Field(ge=1, le=1000)]
     parts: Annotated[int, Field(ge=1, le=1000)]
     undecided: Annotated[int, Field(ge=0, le=10**6)]

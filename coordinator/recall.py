@@ -136,7 +136,9 @@ class Recalls:
             and since <= contract.slot <= recall.until
             and contract.status in UNDECIDED
         ]
-        answer = Recite(to=recall.sender, since=since, until=recall.until, undecided=len(open_ones))
+        answer = Recite(
+            to=recall.sender, asker_inc=recall.inc, since=since, until=recall.until, undecided=len(open_ones)
+        )
         return [*self._no_earlier_life(recall), answer]
 
     # What comes back
@@ -206,8 +208,9 @@ class Recalls:
         return [] if recital.undecided else [self._recited(reborn.until, recital.sender)]
 
     def _wanted(self, recital: Recital) -> bool:
+        """Return whether a recital is what this life of the ledger waits for, said by a life that still holds."""
         reborn = self._book.reborn
-        if reborn is None or recital.sender not in reborn.unheard:
+        if reborn is None or recital.sender not in reborn.unheard or recital.asker_inc != self._book.incarnation:
             return False
         return reborn.lives.get(recital.sender, recital.inc) == recital.inc
 

@@ -94,11 +94,6 @@ plant(
     (Contracts, "restored", lambda self, slot: False),
     faults=RESTORES,
 )
-plant(
-    "what an earlier life recites is taken",
-    (Recalls, "_no_earlier_life", lambda self, recall: []),
-    faults={"restores": 0.9, "effects_per_crash": 60, "loss": 0.15, "delay_s": 60.0, "duplicates": 0.4, "down_s": 60.0},
-)
 plant("leaves that no partner holds are recited", (Contracts, "overtaken", lambda self: set()), faults=RESTORES)
 plant("a lost position is never said to be lost", (ContractBook, "_on_request", _never_lost), faults=RESTORES)
 

@@ -73,7 +73,10 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
     (Meter, {"slot": SLOT.key, "import_wh": 1, "export_wh": 0}),
     (Residual, {"slot": SLOT.key, "energy_wh": -5, "price_micro": -80_000}),
     (Recall, {"slot": SLOT.key, "until": SLOT.key}),
-    (Recital, {"slot": SLOT.key, "part": 1, "parts": 2, "undecided": 0, "wires": ("a line", "another")}),
+    (
+        Recital,
+        {"slot": SLOT.key, "asker_inc": 7, "part": 1, "parts": 2, "undecided": 0, "wires": ("a line", "another")},
+    ),
     (Lost, {"slot": SLOT.key}),
     (Deviation, {"slot": SLOT.key, "power_w": -120, "give_w": 0, "take_w": 3000}),
     (
@@ -89,7 +92,7 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
     (Fraud, {"slot": SLOT.key, "accused": CARL, "first": "a line", "second": "another"}),
     (Settle, {"slot": SLOT.key, "number": 1, "prev": HASH, "contract_ids": (HASH,), "balance_nano": -(10**20)}),
     (Settled, {"slot": SLOT.key, "statement": "a line"}),
-    (Told, {"slot": SLOT.key, "number": 3, "wires": ("a line",)}),
+    (Told, {"slot": SLOT.key, "number": 3, "newest": "0a" * 16, "wires": ("a line",)}),
     (
         Dispute,
         {"slot": SLOT.key, "number": 1, "statement_hash": HASH, "reason": "another sum", "contract_ids": (HASH,)},

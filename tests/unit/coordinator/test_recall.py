@@ -175,7 +175,10 @@ def test_a_recital_holds_what_the_two_said_to_each_other_and_nothing_else() -> N
 def test_a_recital_that_nobody_asked_for_changes_nothing_and_an_endless_one_is_refused(tmp_path: Path) -> None:
     street, victim = restored(tmp_path)
     teller = street.identities[1]
-    body = {"slot": SLOT.key, "part": 1, "parts": PARTS_MAX + 1, "undecided": 0, "wires": ()}
+    street.start(victim)
+    desk = street.desks[victim.id]
+    life = desk.trader.book.incarnation
+    body = {"slot": SLOT.key, "asker_inc": life, "part": 1, "parts": PARTS_MAX + 1, "undecided": 0, "wires": ()}
     sealed = Street(1).header(teller.id, victim.id, street.now) | {"community": street.charter.terms}
     from coordinator.codec import encode
 
@@ -185,8 +188,6 @@ def test_a_recital_that_nobody_asked_for_changes_nothing_and_an_endless_one_is_r
     unasked = encode(Recital.model_validate({**sealed, **body, "to": street.identities[2].id}), teller)
     assert other.receive(unasked.wire, street.now) is not None
     assert other.trader.book.contracts() == before
-    street.start(victim)
-    desk = street.desks[victim.id]
     assert desk.receive(recital.wire, street.now) is None
     assert desk.refused["recites more than there can be"] == 1
     with pytest.raises(RemoteProtocolError):
@@ -207,7 +208,7 @@ def test_who_answers_a_neighbour_that_is_unheard_takes_nothing_more_from_its_ear
     me, neighbour = street.ids
     book = a_restored_book(street)
     recalls = Recalls(me=me, terms={street.charter.terms}, rules=RULES, book=book, memory=MEMORY)
-    parts = {"slot": SLOT.key, "undecided": 0, "wires": ("of the earlier life",)}
+    parts = {"slot": SLOT.key, "asker_inc": 8, "undecided": 0, "wires": ("of the earlier life",)}
     earlier = [street.seal(Recital, neighbour, me, inc=1, part=n, parts=2, **parts).message for n in (1, 2)]
     assert recalls.whole(earlier[0]) == []  # its second part is late
     asked = street.seal(Recall, neighbour, inc=2, slot=SLOT.key, until=SLOT.key).message
@@ -217,7 +218,9 @@ def test_who_answers_a_neighbour_that_is_unheard_takes_nothing_more_from_its_ear
     book.replay([local(note.mark, START)])
     assert recalls.whole(earlier[1]) == []
     assert recalls.heard(earlier[1]) == []
-    now = {"slot": SLOT.key, "undecided": 0, "wires": ("of this life",)}
+    now = {"slot": SLOT.key, "asker_inc": 8, "undecided": 0, "wires": ("of this life",)}
+    before = {**now, "asker_inc": 7}  # an answer to what this home asked before it was restored again
+    assert recalls.whole(street.seal(Recital, neighbour, me, inc=2, part=1, parts=1, **before).message) == []
     assert recalls.whole(street.seal(Recital, neighbour, me, inc=2, part=1, parts=1, **now).message) == ["of this life"]
     again = recalls.asked(asked, START + MEMORY / 24)
     assert [type(effect) for effect in again] == [Recite]
