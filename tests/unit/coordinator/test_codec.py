@@ -293,7 +293,7 @@ def test_five_thousand_mutations_raise_only_the_protocols_error(seed: int) -> No
             reasons.add(error.reason)
         else:
             assert got.message.model_dump_json().encode() == mutated.partition(b"\n")[0]
-    assert len(reasons) >= 5, "the mutations reach several of the checks"
+    assert len(reasons) >= 4, "the mutations reach several of the checks"
 
 
 @given(st.binary(max_size=400))
