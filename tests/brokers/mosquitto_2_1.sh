@@ -8,7 +8,10 @@
 set -euo pipefail
 
 suite=forky
-archive=http://deb.debian.org/debian
+# The archive that this machine fetches Debian from.
+archive=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 'Component: main' |
+    awk '$1 == "Debian" && $2 !~ /security/ { print $2; exit }')
+[[ -n $archive ]] || { echo "apt knows no Debian archive here: run apt-get update first" >&2 && exit 1; }
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 folder=$(realpath -m "${1:-$(mktemp -d /tmp/commonwatt-mosquitto-2.1.XXXXXX)}")
 root=$folder/root apt=$folder/apt
