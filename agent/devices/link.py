@@ -1,23 +1,13 @@
 """One Modbus connection (TCP, serial, or RTU over TCP): one request in flight, paced, with our own backoff and checks.
 
-pymodbus stays behind this module and `wire.py` (its minor releases change the API). What it leaves unchecked is
-checked here: function code, number of registers, byte count, acknowledgement of writes, and on RTU lines answers that
-come late.
+What counts as an answer is exact (`framing.py`): unit, function, number of registers, byte count, acknowledgement of
+writes. On RTU lines answers may come late, and are told from others here.
 """
 
 import asyncio
-import logging
 import math
 
-from pymodbus.exceptions import ModbusException
-from pymodbus.pdu import ModbusPDU
-from pymodbus.pdu.register_message import (
-    ReadHoldingRegistersRequest,
-    ReadInputRegistersRequest,
-    WriteMultipleRegistersRequest,
-    WriteSingleRegisterRequest,
-)
-
+from agent.devices import pdu
 from agent.devices.address import Kind, Line, parse_address
 from agent.devices.errors import (
     BadAnswerError,
@@ -27,15 +17,12 @@ from agent.devices.errors import (
     NoAnswerError,
     TooLateError,
 )
+from agent.devices.framing import RtuFraming, TcpFraming
 from agent.devices.link_limits import LinkCounters, LinkLimits
-from agent.devices.mbap import find_fault
 from agent.devices.rests import Rests
-from agent.devices.rtu import Owed, find_answer, other_count, read_request
-from agent.devices.wire import Client, ask, connect, make_client, watch_peer
+from agent.devices.rtu import Owed, other_count, read_request
+from agent.devices.wire import Wire, connect
 from coordinator.clock import Clock
-
-# The library logs each failed request as an error; we raise it, and the poller says it once.
-logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
@@ -62,21 +49,20 @@ class ModbusLink:
         self.counters = LinkCounters()
         self.generation = 0
         self._clock = clock
-        self._client: Client | None = None
+        self._wire: Wire | None = None
         self._lock = asyncio.Lock()
         self._failed_connects = 0
         self._silent = 0
         self._quiet_until_s = self._retry_at_s = clock.monotonic()
         self._why_down = f"no answer from {url}"
-        self._request = b""
-        self._fault: str | None = None
         self._rtu = self.address.kind != "tcp"
+        self._framing = RtuFraming(echo=self.line.echo) if self._rtu else TcpFraming()
         self._owed = Owed()
         self._rests = Rests()
 
     @property
     def connected(self) -> bool:
-        return self._client is not None and self._client.connected
+        return self._wire is not None and self._wire.transport is not None
 
     @property
     def silent_limit(self) -> int:
@@ -127,38 +113,29 @@ class ModbusLink:
             LinkDownError, NoAnswerError, BadAnswerError, DeviceRefusedError: Whether it was written is unknown, except
                 after a refusal.
         """
-        make = WriteSingleRegisterRequest if single else WriteMultipleRegistersRequest
+        request = pdu.write_request(address, words, single=single)
         async with self._lock:
             self._owed.forget_old(self._clock.monotonic())
             if self._owed:
                 raise NoAnswerError(
                     f"an answer from {self.url} is overdue; nothing is written until a read settled that"
                 )
-            request = make(address=address, registers=words, dev_id=unit)
             answer = await self._execute(generation, unit, request, not_after_s)
-        confirmed = answer.registers == words if single else answer.count == len(words)
-        if answer.address != address or not confirmed:
+        if answer != pdu.acknowledgement(request):
             raise self._bad(f"an acknowledgement of another write than that of register {address}")
 
     async def close(self) -> None:
         """Close the connection; `open` makes a new one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
     async def _read(self, generation: int, unit: int, fc: int, address: int, count: int) -> list[int]:
         async with self._lock:
             # Looked at under the lock: while we waited for it, another task's request may have timed out.
             if self._rtu and self._owes(read_request(unit, fc, address, count)):
                 await self._resync(generation, unit, fc, address, count)
-            answer = await self._ask(generation, unit, fc, address, count)
-        if len(answer.registers) != count:
-            raise self._bad(f"{len(answer.registers)} registers instead of {count}")
-        return list(answer.registers)
-
-    async def _ask(self, generation: int, unit: int, fc: int, address: int, count: int) -> ModbusPDU:
-        make = ReadHoldingRegistersRequest if fc == 3 else ReadInputRegistersRequest
-        return await self._execute(generation, unit, make(address=address, count=count, dev_id=unit))
+            return pdu.registers(await self._execute(generation, unit, pdu.read_request(fc, address, count)))
 
     async def _resync(self, generation: int, unit: int, fc: int, address: int, count: int) -> None:
         """Ask for an answer that no late one can be taken for; once it is here, nothing older will come.
@@ -171,7 +148,7 @@ class ModbusLink:
             other += 2
         self.counters.resyncs += 1
         try:
-            await self._ask(generation, unit, fc, address, other)
+            await self._execute(generation, unit, pdu.read_request(fc, address, other))
         except DeviceRefusedError:
             # There are not so many registers: an answer all the same.
             self._owed.settled()
@@ -180,38 +157,34 @@ class ModbusLink:
         self._owed.forget_old(self._clock.monotonic())
         return self._owed.could_be(request)
 
-    async def _execute(
-        self, generation: int, unit: int, request: ModbusPDU, not_after_s: float = math.inf
-    ) -> ModbusPDU:
+    async def _execute(self, generation: int, unit: int, request: bytes, not_after_s: float = math.inf) -> bytes:
         """Send one request and return its answer. The caller holds the lock."""
-        client = self._client
-        if client is None or not client.connected or generation != self.generation:
+        wire = self._wire
+        if wire is None or wire.transport is None or generation != self.generation:
             raise LinkDownError(self._why_down)
-        if (why := self._rests.why_not(unit, self._clock.monotonic())) is not None:
+        now_s = self._clock.monotonic()
+        if (why := self._rests.why_not(unit, now_s)) is not None:
             raise NoAnswerError(why)
-        if (pause_s := self._quiet_until_s - self._clock.monotonic()) > 0:
+        if (pause_s := self._quiet_until_s - now_s) > 0:
             await asyncio.sleep(pause_s)
-        if self._clock.monotonic() > not_after_s:
+        if not_after_s < math.inf and self._clock.monotonic() > not_after_s:
             raise TooLateError(f"a command to {self.url} came too late and was not sent")
-        self._fault = None
         self.counters.requests += 1
+        frame = self._framing.frame(unit, request)
         try:
-            answer = await ask(client, request, self.limits.timeout_s)
-        except (ModbusException, OSError):
-            raise await self._no_answer(unit) from None
+            answer = await wire.ask(frame, self.limits.timeout_s)
+        except OSError:
+            raise await self._no_answer(unit, frame) from None
         finally:
             self._quiet_until_s = self._clock.monotonic() + self.limits.gap_s
-            sent, self._request = self._request, b""
         self._silent = self._failed_connects = 0
         self._rests.answered(unit)
         self._retry_at_s = self._quiet_until_s
         self.counters.answers += 1
-        if answer.isError():
+        if (code := pdu.refusal(answer)) is not None:
             self.counters.refusals += 1
-            raise DeviceRefusedError(f"unit {unit} at {self.url}", answer.exception_code)
-        if answer.function_code != request.function_code:
-            raise self._bad(f"an answer to function {answer.function_code} instead of {request.function_code}")
-        if self._rtu and not self._owed.could_be(sent):
+            raise DeviceRefusedError(f"unit {unit} at {self.url}", code)
+        if self._rtu and not self._owed.could_be(frame):
             self._owed.settled()
         return answer
 
@@ -221,19 +194,18 @@ class ModbusLink:
         await self.close()
         if self._clock.monotonic() < self._retry_at_s:
             raise LinkDownError(self._why_down)
-        client = make_client(self.address, self.line, self.limits.timeout_s, self._check_packet)
-        if not await connect(client):
-            client.close()
+        try:
+            wire = await connect(self.address, self.line, self._framing.find, self.limits.timeout_s)
+        except OSError:
             self._back_off()
             self._why_down = f"no answer from {self.url}"
-            raise LinkDownError(self._why_down)
+            raise LinkDownError(self._why_down) from None
         # Only an answer ends the backoff: a peer that accepts and hangs up must not cause a storm of connections.
         self._back_off()
-        self._client = client
+        self._wire = wire
         self._silent = 0
         self.generation += 1
         self.counters.connects += 1
-        watch_peer(client)
         await asyncio.sleep(self.limits.connect_wait_s)
 
     def _back_off(self) -> None:
@@ -241,12 +213,12 @@ class ModbusLink:
         self._failed_connects = min(self._failed_connects + 1, 10)
         self._retry_at_s = self._clock.monotonic() + delay_s
 
-    async def _no_answer(self, unit: int) -> DeviceError:
-        if self._rtu and self._request:
-            self._owed.add(self._request, self._clock.monotonic())
-        if self._fault is not None:
+    async def _no_answer(self, unit: int, frame: bytes) -> DeviceError:
+        if self._rtu:
+            self._owed.add(frame, self._clock.monotonic())
+        if self._framing.fault is not None:
             self._silent = 0
-            return self._bad(self._fault)
+            return self._bad(self._framing.fault)
         if not self.connected:
             await self.close()
             alone = " (it allows one connection only)" if self.limits.max_connections == 1 else ""
@@ -264,29 +236,3 @@ class ModbusLink:
     def _bad(self, why: str) -> BadAnswerError:
         self.counters.bad_answers += 1
         return BadAnswerError(f"device at {self.url} sent {why}; dropped")
-
-    def _check_packet(self, sending: bool, data: bytes) -> bytes:
-        """Keep answers from pymodbus that it would take for right, or that would make its decoder fail."""
-        if sending:
-            self._request = data
-            return data
-        if self._rtu:
-            return self._pick(data)
-        fault = find_fault(data, self._request) if self._request else None
-        if fault is None:
-            return data
-        self._fault = fault
-        return b""
-
-    def _pick(self, data: bytes) -> bytes:
-        """Return the answer among the bytes of a serial line, if it is there."""
-        request = self._request
-        if not request:
-            return b""  # late: nobody waits any more
-        if self.line.echo:
-            if not data.startswith(request):
-                return b""
-            data = data[len(request) :]
-        answer = find_answer(data, request)
-        self._fault = "bytes that do not answer the request" if data and not answer else None
-        return answer

@@ -5,6 +5,8 @@ next request of the same shape. What counts as an answer is therefore exact (uni
 writes the whole echo), and `Owed` remembers the shapes that may still be on their way.
 """
 
+from agent.devices import pdu
+
 _READS = (3, 4)
 LATEST_S = 30.0
 """Nobody answers later than this: devices were seen to take 15 s."""
@@ -18,6 +20,12 @@ def crc16(data: bytes) -> bytes:
         for _ in range(8):
             crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
     return crc.to_bytes(2, "little")
+
+
+def frame(unit: int, request: bytes) -> bytes:
+    """Return the frame of a request."""
+    body = bytes((unit,)) + request
+    return body + crc16(body)
 
 
 def find_answer(data: bytes, request: bytes) -> bytes:
@@ -40,9 +48,9 @@ def find_answer(data: bytes, request: bytes) -> bytes:
             length = 5
         else:
             continue
-        frame = data[start : start + length]
-        if len(frame) == length and crc16(frame[:-2]) == frame[-2:]:
-            return frame
+        found = data[start : start + length]
+        if len(found) == length and crc16(found[:-2]) == found[-2:]:
+            return found
     return b""
 
 
@@ -84,8 +92,7 @@ class Owed:
 
 def read_request(unit: int, fc: int, address: int, count: int) -> bytes:
     """Return the frame that asks for registers."""
-    body = bytes((unit, fc)) + address.to_bytes(2, "big") + count.to_bytes(2, "big")
-    return body + crc16(body)
+    return frame(unit, pdu.read_request(fc, address, count))
 
 
 def other_count(count: int) -> int:

@@ -1,123 +1,117 @@
-"""The pymodbus clients behind a link, made so that none of them retries, reconnects or decodes on its own."""
+"""The connection behind a link: one request at a time, its bytes out and the bytes of its answer in.
+
+Requests are awaited without a task of their own, for a home asks a dozen times a second all day. Opening a serial port
+is left to pymodbus.
+"""
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any
 
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
-from pymodbus.framer import FramerType
-from pymodbus.pdu import ModbusPDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
+from pymodbus.transport.serialtransport import create_serial_connection
 
 from agent.devices.address import Address, Line
 
-Client = AsyncModbusTcpClient | AsyncModbusSerialClient
-CheckPacket = Callable[[bool, bytes], bytes]
-"""Sees each packet (sent?, bytes) and returns what is passed on."""
+FindAnswer = Callable[[bytes, bytes], bytes]
+"""Returns the answer among all bytes since a frame was sent, empty while there is none: `find(data, frame)`."""
 
 _USER_TIMEOUT_MS = 10_000
+_MOST_BYTES = 516
+"""More than any answer and what may stand around it; whoever sends more says nothing sensible."""
 
 
-class _Registers(ReadHoldingRegistersResponse):
-    """Registers in one go: the library takes them one by one, and then spells them all out for a log nobody keeps."""
+class Wire(asyncio.Protocol):
+    """One connection.
 
-    def decode(self, data: bytes) -> None:
-        self.registers = list(struct.unpack_from(f">{data[0] // 2}H", data, 1))
+    Args:
+        find: Finds the answer to a request.
 
-    def __str__(self) -> str:
-        return f"{len(self.registers)} registers by function {self.function_code}"
-
-
-class _InputRegisters(_Registers):
-    function_code = 4
-
-
-def make_client(address: Address, line: Line, timeout_s: float, check: CheckPacket) -> Client:
-    """Return a client for an address; it is not connected yet. A lost connection ends its request at once."""
-
-    def watch(connected: bool) -> None:
-        if not connected:
-            _end_request(client, ConnectionException("the connection was closed"))
-
-    common: dict[str, Any] = {
-        "timeout": timeout_s,
-        "retries": 0,
-        "reconnect_delay": 0,
-        "trace_packet": check,
-        "trace_connect": watch,
-    }
-    client = _make(address, line, common)
-    for answer in (_Registers, _InputRegisters):
-        client.register(answer)
-    return client
-
-
-async def connect(client: Client) -> bool:
-    """Connect; return whether that worked.
-
-    The library uses `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes together with the
-    result: the caller would go on for ever.
+    Attributes:
+        transport: None once the connection is lost or closed.
     """
-    task = asyncio.current_task()
-    asked = task.cancelling() if task else 0
-    connected = await client.connect()
-    if task is not None and task.cancelling() > asked:
-        raise asyncio.CancelledError
-    return connected
+
+    def __init__(self, find: FindAnswer) -> None:
+        self.transport: Any = None
+        self._find = find
+        self._frame = self._received = b""
+        self._answer: asyncio.Future[bytes] | None = None
+
+    async def ask(self, frame: bytes, timeout_s: float) -> bytes:
+        """Send a frame and return its answer. The caller sees to it that there is only one at a time.
+
+        Raises:
+            TimeoutError: There was no answer in time.
+            ConnectionError: The connection is lost.
+        """
+        if self.transport is None:
+            raise ConnectionResetError
+        loop = asyncio.get_running_loop()
+        self._frame, self._received = frame, b""
+        self._answer = loop.create_future()
+        timer = loop.call_later(timeout_s, self._end, TimeoutError)
+        try:
+            self.transport.write(frame)
+            return await self._answer
+        finally:
+            timer.cancel()
+            self._answer = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.transport is not None:
+            self.transport.close()
+        self.connection_lost(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; those that come when nobody waits any more are late."""
+        if self._answer is None or self._answer.done():
+            return
+        self._received += data
+        if len(self._received) > _MOST_BYTES:
+            self._received = b""
+        elif answer := self._find(self._received, self._frame):
+            self._answer.set_result(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the request fail that gets no answer any more."""
+        self.transport = None
+        self._end(ConnectionResetError)
+
+    def _end(self, why: type[OSError]) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(why())
+            self._answer.exception()  # looked at: who asked may be cancelled by now, and that is no fault
 
 
-async def ask(client: Client, request: ModbusPDU, timeout_s: float) -> ModbusPDU:
-    """Send one request and return its answer. The caller sees to it that there is only one at a time.
-
-    What the library does about a request besides (a lock, retries, hanging up after silences) is the link's affair.
+async def connect(address: Address, line: Line, find: FindAnswer, timeout_s: float) -> Wire:
+    """Connect.
 
     Raises:
-        ModbusException, OSError: There was no answer, or none that can be decoded.
+        OSError: Nobody is there, or not in time.
     """
-    ctx, loop = client.ctx, asyncio.get_running_loop()
-    if ctx.transport is None:
-        raise ConnectionException("the connection was closed")
-    ctx.response_future = loop.create_future()
-    request.transaction_id = ctx.getNextTID()
-    timer = loop.call_later(timeout_s, _end_request, client, ModbusIOException("no answer in time"))
-    try:
-        ctx.pdu_send(request)
-        answer: ModbusPDU = await ctx.response_future
-    finally:
-        timer.cancel()
-    return answer
+    loop, wire = asyncio.get_running_loop(), Wire(find)
+    # Not wait_for: before Python 3.12 that loses a cancellation which comes together with the connection.
+    async with asyncio.timeout(timeout_s):
+        if address.kind == "serial":
+            wire.transport, _ = await create_serial_connection(
+                loop,
+                lambda: wire,
+                address.path,
+                baudrate=line.baud,
+                bytesize=int(line.format[0]),
+                parity=line.format[1],
+                stopbits=int(line.format[2]),
+                timeout=timeout_s,
+            )
+        else:
+            wire.transport, _ = await loop.create_connection(lambda: wire, address.host.strip("[]"), address.port)
+            _watch_peer(wire.transport.get_extra_info("socket"))
+    return wire
 
 
-def _make(address: Address, line: Line, common: dict[str, Any]) -> Client:
-    if address.kind == "serial":
-        return AsyncModbusSerialClient(
-            address.path,
-            framer=FramerType.RTU,
-            baudrate=line.baud,
-            bytesize=int(line.format[0]),
-            parity=line.format[1],
-            stopbits=int(line.format[2]),
-            **common,
-        )
-    framer = FramerType.SOCKET if address.kind == "tcp" else FramerType.RTU
-    return AsyncModbusTcpClient(address.host.strip("[]"), port=address.port, framer=framer, **common)
-
-
-def _end_request(client: Client, why: ModbusException) -> None:
-    """Let a request fail that gets no answer any more; the library would wait for it until its own timeout."""
-    waiting = client.ctx.response_future
-    if not waiting.done():
-        waiting.set_exception(why)
-        waiting.exception()  # looked at: nobody may be waiting, and that is no fault
-
-
-def watch_peer(client: Client) -> None:
+def _watch_peer(peer: socket.socket) -> None:
     """Let the kernel notice a peer that vanished without a word."""
-    peer = client.ctx.transport.get_extra_info("socket")
-    if peer is not None:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

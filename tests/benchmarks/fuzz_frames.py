@@ -2,9 +2,9 @@
 
     python tests/benchmarks/fuzz_frames.py [FRAMES] [--seed N] [--jobs N] [--json]
 
-One answer of a simulated device in each poll is broken in one of twelve ways. It goes through our link, pymodbus's
-framer and decoder, the frame reader, the profile, the judge and the guard's mind, all of them the real ones; only the
-socket is missing, and time is moved by hand. Nothing but a `DeviceError` may come out, and no command outside the
+One answer of a simulated device in each poll is broken in one of twelve ways. It goes through our link and its
+framing, the frame reader, the profile, the judge and the guard's mind, all of them the real ones; only the socket is
+missing, and time is moved by hand. Nothing but a `DeviceError` may come out, and no command outside the
 owner's limits. The checksums of RTU and TCP see nearly all of this on a real line: what is shown here is the case that
 a gateway or firmware corrupts a value before the checksum is made.
 """
@@ -30,14 +30,14 @@ from agent.control.envelope import Envelope
 from agent.control.orders import Command, Lease, Traits
 from agent.control.settings import ControlSettings
 from agent.control.supervisor import Supervisor
-from agent.devices.address import Kind, Line
+from agent.devices.address import Kind
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError, DeviceRefusedError
 from agent.devices.link import ModbusLink
 from agent.devices.link_limits import LinkLimits
 from agent.devices.profile import load_profile, read_profile
 from agent.devices.reading import DeviceSample
-from agent.devices.wire import make_client
+from agent.devices.wire import Wire
 from agent.simulator.frames import Frame, RtuFrame, answer, parse_header
 from agent.simulator.profile_device import ProfileDevice
 from coordinator.clock import ManualClock
@@ -77,7 +77,7 @@ class Socketless:
     def __init__(self, device: ProfileDevice, kind: Kind, dice: random.Random) -> None:
         self.answers = 0
         self.break_at: int | None = None
-        self.client: Any = None
+        self.wire: Any = None
         self.failed: Exception | None = None
         self.how = BREAKS[0]
         self._device = device
@@ -95,9 +95,6 @@ class Socketless:
         self._before = honest
         asyncio.get_running_loop().call_soon(self._deliver, data)
 
-    def is_closing(self) -> bool:
-        return False
-
     def close(self) -> None:
         """There is nothing to close."""
 
@@ -114,13 +111,12 @@ class Socketless:
         return self._known[pdu]
 
     def _deliver(self, data: bytes) -> None:
-        waiting = self.client.ctx.response_future
         try:
-            self.client.ctx.data_received(data)
+            self.wire.data_received(data)
         except Exception as error:  # asyncio would call it a fatal error of the protocol, and close the connection
             self.failed = error
-        if not waiting.done():
-            waiting.set_exception(TimeoutError())
+        if not self.wire._answer.done():
+            self.wire._answer.set_exception(TimeoutError())
 
 
 class Mill:
@@ -134,10 +130,9 @@ class Mill:
         # That the house stands still here is no fault.
         unfrozen = load_profile(profile).model_copy(update={"frozen_after_s": None})
         self._device = Device("it", unfrozen, link, self._clock)
-        client = make_client(link.address, Line(), 60.0, link._check_packet)
-        client.ctx.transport = self._line
-        self._line.client = client
-        link._client, link.generation = client, 1
+        wire = Wire(link._framing.find)
+        wire.transport, self._line.wire = self._line, wire
+        link._wire, link.generation = wire, 1
         self._truth: dict[str, float | None] | None = None
         self._frames = 1
 

@@ -218,14 +218,13 @@ def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() -> Non
     async def main() -> None:
         async with serve({1: {0: 1}}) as fake:
             link = ModbusLink(fake.url, WallClock(), LinkLimits(timeout_s=5))
-            loop, look = asyncio.get_running_loop(), link._check_packet
+            loop, find = asyncio.get_running_loop(), link._framing.find
 
-            def cancel_with_the_answer(sending: bool, data: bytes) -> bytes:
-                if not sending:
-                    loop.call_soon(reading.cancel)
-                return look(sending, data)
+            def cancel_with_the_answer(data: bytes, frame: bytes) -> bytes:
+                loop.call_soon(reading.cancel)
+                return find(data, frame)
 
-            link._check_packet = cancel_with_the_answer  # type: ignore[method-assign]
+            link._framing.find = cancel_with_the_answer  # type: ignore[method-assign]
             generation = await link.open()
             reading = asyncio.create_task(link.read(generation, 1, 3, 0, 1))
             with pytest.raises(asyncio.CancelledError):
