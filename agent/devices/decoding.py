@@ -1,11 +1,12 @@
 """From the words of a device's frames to its points' values: where each point lies is looked up once. Pure."""
 
 import math
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.devices.layout import Frame, Place
-from agent.devices.registers import NumberType, decode, scale_factor
+from agent.devices.registers import NumberType, decode, decode_at, scale_factor
 
 
 class _Spot(NamedTuple):
@@ -13,6 +14,7 @@ class _Spot(NamedTuple):
 
     Attributes:
         at: The positions of its words in the frame, high word first.
+        byte: Where its bytes begin in the frame, if its words follow each other.
         scale_at: The position of its scale factor, if it has one.
         low, high: Its range, in its unit and the house's sign.
     """
@@ -20,6 +22,7 @@ class _Spot(NamedTuple):
     name: str
     kind: NumberType
     at: tuple[int, ...]
+    byte: int | None
     absent: frozenset[float] | None
     scale_at: int | None
     bit: int | None
@@ -53,11 +56,13 @@ class Decoder:
         """
         found: dict[str, float | None] = {}
         for frame, words in frames.items():
-            if frame not in self._spots:
-                self._spots[frame] = list(self._inside(frame))
-            for spot in self._spots[frame]:
+            spots = self._spots.get(frame)
+            if spots is None:
+                spots = self._spots[frame] = list(self._inside(frame))
+            data = struct.pack(f">{len(words)}H", *words)
+            for spot in spots:
                 if spot.name not in found:
-                    found[spot.name] = _decode(spot, words)
+                    found[spot.name] = _decode(spot, words, data)
         return {name: found.get(name) for name in self._names}
 
     def _inside(self, frame: Frame) -> Iterable[_Spot]:
@@ -71,11 +76,14 @@ def _spot(name: str, place: Place, begin: int) -> _Spot:
     """Return where a point lies in a frame that begins at an address."""
     spec = place.spec
     at = tuple(address - begin for address in place.addresses)
+    if place.order == "little":
+        at = at[::-1]
     low, high = spec.range or (-math.inf, math.inf)
     return _Spot(
         name=name,
         kind=place.kind,
-        at=at if place.order == "big" else at[::-1],
+        at=at,
+        byte=2 * at[0] if at == tuple(range(at[0], at[0] + len(at))) else None,
         absent=place.absent,
         scale_at=None if place.scale_address is None else place.scale_address - begin,
         bit=spec.bit,
@@ -87,8 +95,12 @@ def _spot(name: str, place: Place, begin: int) -> _Spot:
     )
 
 
-def _decode(spot: _Spot, words: Sequence[int]) -> float | None:
-    raw = decode([words[at] for at in spot.at], spot.kind, absent=spot.absent)
+def _decode(spot: _Spot, words: Sequence[int], data: bytes) -> float | None:
+    """Return a point's value in a frame, given as its words and as its bytes."""
+    if spot.byte is not None:
+        raw = decode_at(data, spot.byte, spot.kind, spot.absent)
+    else:
+        raw = decode([words[at] for at in spot.at], spot.kind, absent=spot.absent)
     scale = 1.0 if spot.scale_at is None else scale_factor(words[spot.scale_at])
     if raw is None or scale is None:
         return None

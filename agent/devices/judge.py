@@ -28,6 +28,7 @@ class Judge:
             for name, spec in profile.points.items()
             if spec.counter is not None
         }
+        self._most = {name: spec.max_step for name, spec in profile.points.items() if spec.max_step is not None}
         self._steady: dict[str, float] = {}
         self._waiting: dict[str, float] = {}
         self._live: Hashable = None
@@ -76,9 +77,9 @@ class Judge:
     def _steps(self, values: Mapping[str, float | None]) -> dict[str, str]:
         """A jump counts once the next poll confirms it: a torn or misread value is gone by then."""
         doubtful: dict[str, str] = {}
-        for name, value in values.items():
-            most = self._profile.points[name].max_step
-            if most is None or value is None:
+        for name, most in self._most.items():
+            value = values.get(name)
+            if value is None:
                 continue
             last, waiting = self._steady.get(name, value), self._waiting.pop(name, None)
             confirmed = waiting is not None and abs(value - waiting) <= most

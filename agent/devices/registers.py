@@ -62,7 +62,16 @@ def decode(
     if len(words) != SIZES[kind]:
         raise ValueError(f"{kind} takes {SIZES[kind]} registers, not {len(words)}")
     ordered = words if order == "big" else words[::-1]
-    raw: float | int = _FORMS[kind].unpack(_WORDS[len(ordered)].pack(*ordered))[0]
+    return decode_at(_WORDS[len(ordered)].pack(*ordered), 0, kind, absent)
+
+
+def decode_at(data: bytes, at: int, kind: NumberType, absent: Collection[float] | None) -> float | int | None:
+    """Return the raw number whose bytes, high word first, begin at `at`, or None when it is a sentinel.
+
+    Args:
+        absent: Raw values that mean "absent"; None takes the defaults of the type.
+    """
+    raw: float | int = _FORMS[kind].unpack_from(data, at)[0]
     if isinstance(raw, float) and not math.isfinite(raw):
         return None
     return None if raw in (SENTINELS[kind] if absent is None else absent) else raw
