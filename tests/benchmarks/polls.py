@@ -162,10 +162,11 @@ async def _measure_pymodbus(ports: Sequence[int]) -> dict[str, float]:
 
 async def _measure_socket(ports: Sequence[int]) -> dict[str, float]:
     sockets = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+    for each in sockets:
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def read() -> None:
         for each in sockets:
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for addr, count in BLOCKS:
                 each.sendall(struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, addr, count))
                 left = 9 + 2 * count
