@@ -56,7 +56,6 @@ def demo(
     from agent.dashboard.terminal import report_table
 
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     page_port = DEFAULT_PORT if no_page else _page_port(port)
     with _folder(keep) as folder:
         options = DemoOptions(
