@@ -1,13 +1,14 @@
 """One Modbus connection (TCP, serial, or RTU over TCP): one request in flight, paced, with our own backoff and checks.
 
-What counts as an answer is exact (`framing.py`): unit, function, number of registers, byte count, acknowledgement of
-writes. On RTU lines answers may come late, and are told from others here.
+pymodbus stays behind this module, `framing.py`, `rtu.py` and `wire.py` (its minor releases change the API). What counts
+as an answer is exact (`framing.py`). On RTU lines answers may come late, and are told from others here.
 """
 
 import asyncio
 import math
 
-from agent.devices import pdu
+from pymodbus.pdu import ModbusPDU
+
 from agent.devices.address import Kind, Line, parse_address
 from agent.devices.errors import (
     BadAnswerError,
@@ -17,10 +18,10 @@ from agent.devices.errors import (
     NoAnswerError,
     TooLateError,
 )
-from agent.devices.framing import RtuFraming, TcpFraming
+from agent.devices.framing import RtuFraming, TcpFraming, acknowledges, read_request, write_request
 from agent.devices.link_limits import LinkCounters, LinkLimits
 from agent.devices.rests import Rests
-from agent.devices.rtu import Owed, other_count, read_request
+from agent.devices.rtu import Owed, other_count
 from agent.devices.wire import Wire, connect
 from coordinator.clock import Clock
 
@@ -113,15 +114,15 @@ class ModbusLink:
             LinkDownError, NoAnswerError, BadAnswerError, DeviceRefusedError: Whether it was written is unknown, except
                 after a refusal.
         """
-        request = pdu.write_request(address, words, single=single)
+        request = write_request(unit, address, words, single=single)
         async with self._lock:
             self._owed.forget_old(self._clock.monotonic())
             if self._owed:
                 raise NoAnswerError(
                     f"an answer from {self.url} is overdue; nothing is written until a read settled that"
                 )
-            answer = await self._execute(generation, unit, request, not_after_s)
-        if answer != pdu.acknowledgement(request):
+            answer = await self._execute(generation, request, not_after_s)
+        if not acknowledges(answer, request):
             raise self._bad(f"an acknowledgement of another write than that of register {address}")
 
     async def close(self) -> None:
@@ -132,10 +133,11 @@ class ModbusLink:
 
     async def _read(self, generation: int, unit: int, fc: int, address: int, count: int) -> list[int]:
         async with self._lock:
+            request = read_request(unit, fc, address, count)
             # Looked at under the lock: while we waited for it, another task's request may have timed out.
-            if self._rtu and self._owes(read_request(unit, fc, address, count)):
+            if self._owed and self._owes(request):
                 await self._resync(generation, unit, fc, address, count)
-            return pdu.registers(await self._execute(generation, unit, pdu.read_request(fc, address, count)))
+            return list((await self._execute(generation, request)).registers)
 
     async def _resync(self, generation: int, unit: int, fc: int, address: int, count: int) -> None:
         """Ask for an answer that no late one can be taken for; once it is here, nothing older will come.
@@ -143,23 +145,23 @@ class ModbusLink:
         Raises:
             NoAnswerError: The line is still in doubt.
         """
-        other = other_count(count)
-        while self._owes(read_request(unit, fc, address, other)) and other < _MOST_REGISTERS:
-            other += 2
+        request = read_request(unit, fc, address, other_count(count))
+        while self._owes(request) and request.count < _MOST_REGISTERS:
+            request.count += 2
         self.counters.resyncs += 1
         try:
-            await self._execute(generation, unit, pdu.read_request(fc, address, other))
+            await self._execute(generation, request)
         except DeviceRefusedError:
             # There are not so many registers: an answer all the same.
             self._owed.settled()
 
-    def _owes(self, request: bytes) -> bool:
+    def _owes(self, request: ModbusPDU) -> bool:
         self._owed.forget_old(self._clock.monotonic())
-        return self._owed.could_be(request)
+        return self._owed.could_be(self._framing.frame(request))
 
-    async def _execute(self, generation: int, unit: int, request: bytes, not_after_s: float = math.inf) -> bytes:
+    async def _execute(self, generation: int, request: ModbusPDU, not_after_s: float = math.inf) -> ModbusPDU:
         """Send one request and return its answer. The caller holds the lock."""
-        wire = self._wire
+        wire, unit = self._wire, request.dev_id
         if wire is None or wire.transport is None or generation != self.generation:
             raise LinkDownError(self._why_down)
         now_s = self._clock.monotonic()
@@ -170,7 +172,7 @@ class ModbusLink:
         if not_after_s < math.inf and self._clock.monotonic() > not_after_s:
             raise TooLateError(f"a command to {self.url} came too late and was not sent")
         self.counters.requests += 1
-        frame = self._framing.frame(unit, request)
+        frame = self._framing.frame(request)
         try:
             answer = await wire.ask(frame, self.limits.timeout_s)
         except OSError:
@@ -181,9 +183,9 @@ class ModbusLink:
         self._rests.answered(unit)
         self._retry_at_s = self._quiet_until_s
         self.counters.answers += 1
-        if (code := pdu.refusal(answer)) is not None:
+        if answer.isError():
             self.counters.refusals += 1
-            raise DeviceRefusedError(f"unit {unit} at {self.url}", code)
+            raise DeviceRefusedError(f"unit {unit} at {self.url}", answer.exception_code)
         if self._rtu and not self._owed.could_be(frame):
             self._owed.settled()
         return answer

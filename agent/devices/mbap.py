@@ -1,31 +1,7 @@
-"""The frames of Modbus TCP: which bytes are the answer to a request, and what may be wrong with them. Pure."""
-
-import struct
+"""What may be wrong with the bytes of a Modbus TCP answer. Pure."""
 
 _HEADER = 7
 _READS = (3, 4)
-
-
-def frame(transaction: int, unit: int, request: bytes) -> bytes:
-    """Return the frame of a request."""
-    return struct.pack(">HHHB", transaction, 0, len(request) + 1, unit) + request
-
-
-def find_answer(data: bytes, request: bytes) -> bytes:
-    """Return the body of the first whole frame in `data` that answers the frame `request`; empty while there is none.
-
-    Answers to another transaction, or from another unit, are passed over. Unit 0 is whoever is there.
-
-    Args:
-        data: All bytes received since the request, none of them a fault.
-    """
-    while len(data) >= _HEADER:
-        end = 6 + int.from_bytes(data[4:6], "big")
-        ours = data[:2] in (request[:2], b"\0\0") and request[6] in (0, data[6])
-        if len(data) >= end and ours:
-            return data[_HEADER:end]
-        data = data[end:]
-    return b""
 
 
 def find_fault(data: bytes, request: bytes) -> str | None:

@@ -5,27 +5,11 @@ next request of the same shape. What counts as an answer is therefore exact (uni
 writes the whole echo), and `Owed` remembers the shapes that may still be on their way.
 """
 
-from agent.devices import pdu
+from pymodbus.framer import FramerRTU
 
 _READS = (3, 4)
 LATEST_S = 30.0
 """Nobody answers later than this: devices were seen to take 15 s."""
-
-
-def crc16(data: bytes) -> bytes:
-    """Return the checksum of a frame, in the order in which it is sent."""
-    crc = 0xFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
-    return crc.to_bytes(2, "little")
-
-
-def frame(unit: int, request: bytes) -> bytes:
-    """Return the frame of a request."""
-    body = bytes((unit,)) + request
-    return body + crc16(body)
 
 
 def find_answer(data: bytes, request: bytes) -> bytes:
@@ -48,9 +32,9 @@ def find_answer(data: bytes, request: bytes) -> bytes:
             length = 5
         else:
             continue
-        found = data[start : start + length]
-        if len(found) == length and crc16(found[:-2]) == found[-2:]:
-            return found
+        frame = data[start : start + length]
+        if len(frame) == length and FramerRTU.check_CRC(frame[:-2], int.from_bytes(frame[-2:], "big")):
+            return frame
     return b""
 
 
@@ -88,11 +72,6 @@ class Owed:
     def settled(self) -> None:
         """Note that a request was answered which no older answer fits."""
         self._shapes.clear()
-
-
-def read_request(unit: int, fc: int, address: int, count: int) -> bytes:
-    """Return the frame that asks for registers."""
-    return frame(unit, pdu.read_request(fc, address, count))
 
 
 def other_count(count: int) -> int:

@@ -9,12 +9,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from pymodbus.pdu import ModbusPDU
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from agent.devices.address import Address, Line
 
-FindAnswer = Callable[[bytes, bytes], bytes]
-"""Returns the answer among all bytes since a frame was sent, empty while there is none: `find(data, frame)`."""
+FindAnswer = Callable[[bytes, bytes], ModbusPDU | None]
+"""Returns the answer among all bytes since a frame was sent, None while there is none: `find(data, frame)`."""
 
 _USER_TIMEOUT_MS = 10_000
 _MOST_BYTES = 516
@@ -35,9 +36,9 @@ class Wire(asyncio.Protocol):
         self.transport: Any = None
         self._find = find
         self._frame = self._received = b""
-        self._answer: asyncio.Future[bytes] | None = None
+        self._answer: asyncio.Future[ModbusPDU] | None = None
 
-    async def ask(self, frame: bytes, timeout_s: float) -> bytes:
+    async def ask(self, frame: bytes, timeout_s: float) -> ModbusPDU:
         """Send a frame and return its answer. The caller sees to it that there is only one at a time.
 
         Raises:
@@ -70,7 +71,7 @@ class Wire(asyncio.Protocol):
         self._received += data
         if len(self._received) > _MOST_BYTES:
             self._received = b""
-        elif answer := self._find(self._received, self._frame):
+        elif (answer := self._find(self._received, self._frame)) is not None:
             self._answer.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -8,11 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.devices.mbap import find_fault
-from agent.devices.rtu import LATEST_S, Owed, crc16, find_answer, other_count, read_request
+from agent.devices.rtu import LATEST_S, Owed, find_answer, other_count
+from agent.simulator.frames import checksum
 
 
 def frame(*body: int) -> bytes:
-    return bytes(body) + crc16(bytes(body))
+    return bytes(body) + checksum(bytes(body))
+
+
+def read_request(unit: int, fc: int, address: int, count: int) -> bytes:
+    return frame(unit, fc, *address.to_bytes(2, "big"), *count.to_bytes(2, "big"))
 
 
 ASKED = read_request(1, 3, 100, 2)
@@ -21,9 +26,8 @@ ANSWER = frame(1, 3, 4, 0, 7, 0, 9)
 
 def test_checksum_is_the_one_of_the_specification() -> None:
     # The example of the serial line specification: function 7 to unit 2.
-    assert crc16(b"\x02\x07") == b"\x41\x12"
-    body = bytes.fromhex("010300640002")
-    assert read_request(1, 3, 100, 2) == body + crc16(body)
+    assert frame(2, 7) == bytes.fromhex("0207 4112")
+    assert find_answer(bytes.fromhex("010302000A 3843"), read_request(1, 3, 0, 1)) == bytes.fromhex("010302000A 3843")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_writes_must_be_acknowledged_with_their_own_address_and_value() -> None:
 @given(st.binary(max_size=300))
 def test_whatever_a_line_delivers_is_no_answer_unless_its_checksum_says_so(heard: bytes) -> None:
     found = find_answer(heard, ASKED)
-    assert found == b"" or (found in heard and crc16(found[:-2]) == found[-2:] and found[0] == 1)
+    assert found == b"" or (found in heard and checksum(found[:-2]) == found[-2:] and found[0] == 1)
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
@@ -83,7 +87,7 @@ def test_mutated_answers_are_dropped_or_whole_and_never_an_exception_of_ours() -
         if find_fault(cut, asked) is None and whole and cut[:6] == answer[:6]:
             passed += 1
             assert cut[7:9] == answer[7:9] or cut[7] & 0x80, "another function or length got through"
-        on_line = bytes((cut[6:] if len(cut) > 6 else cut) + crc16(b"x"))
+        on_line = bytes((cut[6:] if len(cut) > 6 else cut) + checksum(b"x"))
         assert find_answer(on_line, read_request(1, 3, 100, 8)) in (b"", serial)
     assert passed > 1000, "flipped data of the right length decodes: plausibility is what is left against it"
 
