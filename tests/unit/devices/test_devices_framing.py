@@ -6,7 +6,7 @@ import pytest
 from fake_modbus import serve
 from pymodbus.pdu import ModbusPDU
 
-from agent.devices.errors import LinkDownError
+from agent.devices.errors import LinkDownError, NoAnswerError
 from agent.devices.framing import RtuFraming, TcpFraming, acknowledges, read_request, write_request
 from agent.devices.link import ModbusLink
 from agent.devices.link_limits import LinkLimits
@@ -111,5 +111,42 @@ def test_closing_a_link_ends_the_request_that_waits() -> None:
             await link.close()
             with pytest.raises(LinkDownError):
                 await reading
+
+    asyncio.run(main())
+
+
+def test_after_a_line_was_lost_in_the_pause_nothing_is_written_until_a_read_settled_what_is_owed() -> None:
+    lines: list[asyncio.StreamWriter] = []
+
+    async def serve_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append(writer)
+        while request := await reader.read(256):
+            unit, fc, count = request[0], request[1], request[5]
+            body = request[:-2] if fc == 6 else bytes((unit, fc, 2 * count)) + bytes(2 * count)
+            writer.write(body + checksum(body))
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve_line, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        link = ModbusLink(f"rtu+tcp://127.0.0.1:{port}", WallClock(), LinkLimits(timeout_s=1_000_000, gap_s=0.1))
+        generation = await link.open()
+        assert await link.read(generation, 1, 3, 0, 1) == [0]
+        reading = asyncio.create_task(link.read(generation, 1, 3, 0, 1))
+        await asyncio.sleep(0)
+        lines[0].close()
+        with pytest.raises(LinkDownError):
+            await reading
+        generation = await link.open()
+        with pytest.raises(NoAnswerError, match="overdue"):
+            await link.write(generation, 1, 5, [7], single=True)
+        assert await link.read(generation, 1, 3, 0, 1) == [0]
+        await link.write(generation, 1, 5, [7], single=True)
+        assert link.counters.resyncs == 1
+        await link.close()
+        server.close()
+        for line in lines:
+            line.close()
+            await line.wait_closed()
 
     asyncio.run(main())
