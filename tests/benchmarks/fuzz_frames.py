@@ -2,9 +2,9 @@
 
     python tests/benchmarks/fuzz_frames.py [FRAMES] [--seed N] [--jobs N] [--json]
 
-One answer of a simulated device in each poll is broken in one of twelve ways. It goes through our link and its
-framing, the frame reader, the profile, the judge and the guard's mind, all of them the real ones; only the socket is
-missing, and time is moved by hand. Nothing but a `DeviceError` may come out, and no command outside the
+One answer of a simulated device in each poll is broken in one of twelve ways. It goes through our link, pymodbus's
+framer and decoder, the frame reader, the profile, the judge and the guard's mind, all of them the real ones; only the
+socket is missing, and time is moved by hand. Nothing but a `DeviceError` may come out, and no command outside the
 owner's limits. The checksums of RTU and TCP see nearly all of this on a real line: what is shown here is the case that
 a gateway or firmware corrupts a value before the checksum is made.
 """
