@@ -102,19 +102,33 @@ async def remove(street: HeldStreet, case: Case) -> Result:
 async def _take_back(street: HeldStreet, case: Case, result: Result) -> None:
     began_s, after = WALL.monotonic(), street.soon()
 
+    # Who was proved to lie stays alone until the people forgive it; then all others have to trade.
+    trading = [name for name in street.names if name != case.liar] if case.proved else case.touched
+
     def is_back() -> bool:
-        return all(map(street.well, street.names)) and all(street.partners(name, after) for name in case.touched)
+        return all(map(street.well, street.names)) and all(street.partners(name, after) for name in trading)
 
     if await street.comes(is_back, RETURN_S):
         result.back_s = round(WALL.monotonic() - began_s, 1)
     else:
-        silent = [name for name in case.touched if not street.partners(name, after)]
+        silent = [name for name in trading if not street.partners(name, after)]
         result.wrong.append(f"afterwards: {_ailing(street)}; without new trades: {', '.join(silent) or 'nobody'}")
+    if case.proved and case.liar is not None:
+        unaware = [name for name in trading if not any("it is proved" in each for each in _warnings(street, name))]
+        if unaware:
+            result.wrong.append(f"{', '.join(unaware)} did not tell of the proof")
+        if partners := street.partners(case.liar, after):
+            result.wrong.append(f"{', '.join(sorted(partners))} still traded with {case.liar}")
 
 
 def _says(street: HeldStreet, name: str, text: str) -> bool:
     notices = street.home(name).notices
     return notices is not None and any(text in each.text for each in notices.log)
+
+
+def _warnings(street: HeldStreet, name: str) -> list[str]:
+    notices = street.home(name).notices
+    return [] if notices is None else notices.warnings
 
 
 def _ailing(street: HeldStreet) -> str:

@@ -41,6 +41,8 @@ class Case:
         without_devices: Homes whose devices cannot be asked.
         lasts_s: At least so long [wall s].
         liar: The member that speaks untruth with its own key: its partners' words count, not its own.
+        proved: The liar signs two contents for one key: all others prove that, tell their owners, and trade with it
+            no more.
         says: What every touched home must tell its owner meanwhile.
     """
 
@@ -53,6 +55,7 @@ class Case:
     without_devices: tuple[str, ...] = ()
     lasts_s: float = 0.0
     liar: str | None = None
+    proved: bool = False
     says: str = ""
 
 
@@ -81,13 +84,13 @@ CASES = (
          own_way=(VICTIM,)),
     Case(row="a neighbour that lies or stalls", how="frozen", what="its agent", fault=stopped("agent"),
          own_way=(VICTIM,)),
-    Case(row="a neighbour that lies or stalls", how="taken over",
-         what="it signs other prices, bids, offers, positions for each reader",
-         fault=tricked(lambda street, chance: lies(chance, street.identity(LIAR)), [LIAR]),
-         touched=(LIAR,), liar=LIAR),
     Case(row="a neighbour that lies about its deviation", how="taken over", what="it signs the largest numbers",
          fault=tricked(lambda street, chance: exaggerates(chance, street.identity(LIAR)), [LIAR]),
          touched=(LIAR,), liar=LIAR),
+    Case(row="a neighbour that lies or stalls", how="taken over",
+         what="it signs other prices, bids, offers, positions for each reader",
+         fault=tricked(lambda street, chance: lies(chance, street.identity(LIAR)), [LIAR]),
+         touched=(LIAR,), liar=LIAR, proved=True),
     Case(row="charter (members, rules)", how="taken over", what="the paper of all homes is another, unsigned one",
          fault=forged_charter, touched=(), lasts_s=17),
     Case(row="battery and inverter", how="killed", what="its guard", fault=guard_gets(signal.SIGKILL)),
