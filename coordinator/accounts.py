@@ -128,11 +128,14 @@ class Account:
             self.due[contract] = (slot, owed)
 
     def sign(self, both: DualSigned) -> None:
-        """Take a statement that both signed."""
+        """Take a statement that both signed; `follow` says what comes of it, once for any number of them."""
         self.known[both.hash] = both
         self.last_number = max(self.last_number, both.number)
-        self.signed = newest_of(self.known.values()) or both
-        self.chain = self._chain(self.signed)
+
+    def follow(self) -> None:
+        """Work out which chain holds, and what is due beside it."""
+        self.signed = newest_of(self.known.values())
+        self.chain = {} if self.signed is None else self._chain(self.signed)
         self.covered = {contract for each in self.chain.values() for contract in each.statement.message.contract_ids}
         self.due = {contract: of for contract, of in self._counted.items() if contract not in self.covered}
         waits = self.open
@@ -178,14 +181,16 @@ class Accounts:
         self.replay(store.of_kinds((*KINDS, "counted"), self._verifier, since))
 
     def replay(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._apply(entry)
+        signed = {partner: None for entry in entries if (partner := self._apply(entry)) is not None}
+        for partner in signed:
+            self.of(partner).follow()
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: Entry) -> str | None:
+        """Take one entry; return with whom a statement was signed by it, if one was."""
         if isinstance(entry.content, Mark):
             if entry.kind == "counted":
                 self._count(entry.content)
-            return
+            return None
         message = entry.content.message
         match message:
             case Settle() if entry.origin is Origin.OWN:
@@ -195,17 +200,20 @@ class Accounts:
                     account.open = entry.content
                     account.opened_at = datetime.fromtimestamp(entry.at_ms / 1000, UTC)
             case Settled():
-                self._sign(dual_signed(entry.content, self._verifier))
+                return self._sign(dual_signed(entry.content, self._verifier))
             case Dispute():
                 self._dispute(entry)
+        return None
 
     def _count(self, mark: Mark) -> None:
         account = self.of(str(mark.data["partner"]))
         account.count(str(mark.data["contract"]), mark.slot, int(mark.data["owed_nano"]))
 
-    def _sign(self, both: DualSigned) -> None:
+    def _sign(self, both: DualSigned) -> str:
         words = both.statement.message
-        self.of(words.to if words.sender == self._me else words.sender).sign(both)
+        partner = words.to if words.sender == self._me else words.sender
+        self.of(partner).sign(both)
+        return partner
 
     def _dispute(self, entry: Entry) -> None:
         assert isinstance(entry.content, Verified)

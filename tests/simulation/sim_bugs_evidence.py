@@ -6,14 +6,14 @@ from typing import Any
 from sim_plants import RESTORES, plant
 
 from coordinator import accounts, fraud, statements
-from coordinator.accounts import Accounts
+from coordinator.accounts import Account, Accounts
 from coordinator.codec import Verified
 from coordinator.contracts import Status
 from coordinator.effects import Note
 from coordinator.statements import Statements
 from coordinator.witness import Witness
 
-_decided, _owed_nano = Statements._decided, accounts.owed_nano
+_decided, _owed_nano, _follow = Statements._decided, accounts.owed_nano, Account.follow
 
 
 def _of_any_life(first: Verified[Any], second: Verified[Any]) -> str | None:
@@ -37,14 +37,12 @@ plant(
 plant("statements are forgotten by a restart", (Accounts, "restore", lambda self, store, now: None))
 
 
-def _uncovered(self: Accounts, both: Any) -> None:
-    words = both.statement.message
-    account = self.of(words.to if words.sender == self._me else words.sender)
-    account.sign(both)
-    account.covered, account.due = set(), dict(account._counted)
+def _uncovered(self: Account) -> None:
+    _follow(self)
+    self.covered, self.due = set(), dict(self._counted)
 
 
-plant("what a statement names is named again", (Accounts, "_sign", _uncovered))
+plant("what a statement names is named again", (Account, "follow", _uncovered))
 plant(
     "a restored ledger gets no statement back", (Statements, "_tell", lambda self, *args, **named: []), faults=RESTORES
 )
