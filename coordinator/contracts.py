@@ -27,6 +27,9 @@ __all__ = ["ALIVE", "UNANSWERED", "Contract", "Contracts", "Status", "contract_i
 
 SOLD = (Status.ACCEPTED, Status.COUNTED)
 
+_NOTHING = SessionBook()
+"""Of sessions nothing is known of; read only."""
+
 
 class Contracts:
     """What is known. See the module's text.
@@ -64,7 +67,7 @@ class Contracts:
         return [contract for book in books for contract in book.contracts.values()]
 
     def _book(self, session: Session) -> SessionBook:
-        return self._sessions.get(session) or SessionBook()
+        return self._sessions.get(session, _NOTHING)
 
     def _contract(self, contract: str) -> Contract | None:
         session = self._session_of.get(contract)

@@ -230,9 +230,12 @@ class Desk:
 
     def tick(self, now: datetime) -> None:
         """Do everything that is due."""
-        due = (self.trader, self._recalls, self.witness, self.statements)
-        while effects := next((effects for each in due if (effects := each.tick(now))), []):
+        while effects := self._due(now):
             self._perform(effects, now)
+
+    def _due(self, now: datetime) -> list[Effect]:
+        """Return the first thing that is due."""
+        return self.trader.tick(now) or self._recalls.tick(now) or self.witness.tick(now) or self.statements.tick(now)
 
     def next_deadline(self, now: datetime) -> datetime:
         due = (self.trader, self._recalls, self.witness, self.statements)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from coordinator.charter import PriceRule, Rules
 from coordinator.matching import Match, match
+from coordinator.message_base import EVERYBODY
 from coordinator.pricing import contract_price
 from coordinator.slots import Slot
 
@@ -31,9 +32,12 @@ class SayReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayBid:
+    """To everybody, or once more to one home that lacks it."""
+
     round: int
     price_hash: str
     energy_wh: tuple[int, ...]
+    to: str = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

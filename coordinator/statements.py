@@ -54,6 +54,7 @@ class Statements(Accounts):
         self._book = book
         self._every = every
         self._swept = 0
+        self._slot_length = timedelta(seconds=rules.slot_s)
         self._due_at: datetime | None = None
         self._retry = timedelta(seconds=rules.slot_s / 8)
         self._retry_at: dict[str, datetime] = {}
@@ -65,9 +66,12 @@ class Statements(Accounts):
     def next_deadline(self, now: datetime) -> datetime:
         """Return when `tick` has something to do."""
         waiting = [self._retry_at.get(p, now) for p, account in self.accounts.items() if account.open is not None]
-        if self._due_at is None or not now <= self._due_at <= now + timedelta(seconds=self._rules.slot_s):
+        return min([self._sweep_at(now), self._greeting_at(now), *waiting])
+
+    def _sweep_at(self, now: datetime) -> datetime:
+        if self._due_at is None or not now <= self._due_at <= now + self._slot_length:
             self._due_at = self._sweep(now)[1]  # asked for after every message
-        return min([self._due_at, self._greeting_at(now), *waiting])
+        return self._due_at
 
     def _greeting_at(self, now: datetime) -> datetime:
         """Return when to say what the newest statements are: at the start, then as often as statements are made."""
@@ -84,8 +88,8 @@ class Statements(Accounts):
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due; call again until it returns nothing."""
-        slot, at = self._sweep(now)
-        if now >= at:
+        if now >= self._sweep_at(now):
+            slot, _ = self._sweep(now)
             self._swept, self._due_at = slot.key, None
             if notes := self._decided():
                 return notes

@@ -240,7 +240,7 @@ class Trader:
                         "price_hash": event.price_hash,
                         "energy_wh": event.energy_wh,
                     }
-                    effects.append(self._whisper(Bid, "*", slot, body))
+                    effects.append(self._whisper(Bid, event.to, slot, body))
                 case AskPrices():
                     body = {"round": event.round, "price_hash": event.price_hash}
                     effects.append(self._whisper(PriceRequest, "*", slot, body))

@@ -180,7 +180,7 @@ class Witness:
         near_s = abs(message.slot - int(now.timestamp()))
         if near_s > WINDOW_SLOTS * self._rules.slot_s:
             return
-        heard = self._heard.setdefault(message.slot, _Heard())
+        heard = self._heard.get(message.slot) or self._heard.setdefault(message.slot, _Heard())
         at, sender = (message.sender, message.inc, key), message.sender
         size = heard.size.get(sender, 0) + len(verified.wire)
         if at in heard.words or size > SENDER_BYTES:
@@ -214,9 +214,9 @@ class Witness:
 
     def tick(self, now: datetime) -> list[Effect]:
         """Tell, when it is time to."""
-        slot, at = self._due(now)
-        if now < at:
+        if now < self.next_deadline(now):
             return []
+        slot, _ = self._due(now)
         self._told_slot, self._due_at = slot.key, None
         self._forget(now)
         salt = self._secret(f"heads|{slot.key}")

@@ -30,7 +30,7 @@ TO_ALL = frozenset(
 TO_ONE = frozenset(
     {
         *("prices", "offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "lost", "recital"),
-        *("meter", "hearsay", "fraud", "settle", "settled", "told", "dispute", "ask", "quote", "sealed"),
+        *("meter", "hearsay", "fraud", "settle", "settled", "told", "dispute", "ask", "quote", "sealed", "bid"),
     }
 )
 """Kinds a home says to one neighbour; where bids are masked each comes inside a `sealed`."""

@@ -4,6 +4,7 @@ Without loss all homes see the same, so what every home would compute alike is c
 `Negotiation` of its own, and each copy of each message is lost by itself.
 """
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,7 @@ OnRound = Callable[[Finished], None]
 
 Floats = NDArray[np.float64]
 
-_COMMUNITY, _HASH = "0" * 16, "0" * 32
+_COMMUNITY, _HASH, _SEQ = "0" * 16, "0" * 32, 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,27 +201,27 @@ def _empty_bid_bytes(slot: Slot, length: int) -> int:
     return len(_bid(slot, "a" * 16, said).model_dump_json()) - length + 1 + len(encode_base64(bytes(64)))
 
 
-def _header(slot: Slot, home: str, to: str = EVERYBODY) -> dict[str, Any]:
+def _header(slot: Slot, home: str, to: str = EVERYBODY, seq: int = _SEQ) -> dict[str, Any]:
     now_ms = slot.key * 1000
     return {
         "community": _COMMUNITY,
         "sender": home,
         "to": to,
         "inc": 1,
-        "seq": 1_000_000,
+        "seq": seq,
         "sent_ms": now_ms,
         "expires_ms": now_ms,
         "slot": slot.key,
     }
 
 
-def _bid(slot: Slot, home: str, event: SayBid) -> Bid:
+def _bid(slot: Slot, home: str, event: SayBid, seq: int = _SEQ) -> Bid:
     return Bid.model_construct(
         kind="bid",
         round=event.round,
         price_hash=event.price_hash,
         energy_wh=event.energy_wh,
-        **_header(slot, home),
+        **_header(slot, home, event.to, seq),
     )
 
 
@@ -342,6 +343,7 @@ class _Lossy:
         self._queue: deque[tuple[str, Any]] = deque()
         self._done: dict[str, Finished] = {}
         self._said: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._seq = itertools.count(_SEQ)
 
     def run(self, warm: Mapping[str, Sequence[float]]) -> dict[str, Finished]:
         self._talks = {
@@ -378,7 +380,7 @@ class _Lossy:
                 case SayReady():
                     self._send(home, Ready.model_construct(prices=event.prices, **_header(self._slot, home)))
                 case SayBid():
-                    self._send(home, _bid(self._slot, home, event))
+                    self._send(home, _bid(self._slot, home, event, next(self._seq)))
                     self._tell(home, event)
                 case AskPrices():
                     body = {"round": event.round, "price_hash": event.price_hash, **_header(self._slot, home)}

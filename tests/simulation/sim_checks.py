@@ -194,8 +194,5 @@ class HomeChecks:
 
 
 def _content(kind: str, line: bytes) -> bytes:
-    """Return what must be the same each time: what binds byte for byte, of a bid what it says."""
-    if kind in FIRM:
-        return line
-    head, _, rest = line.partition(b',"seq":')
-    return head + rest.partition(b',"expires_ms":')[2].partition(b",")[2]
+    """Return what must be the same each time: what binds byte for byte, of a bid what it says, to whomever."""
+    return line if kind in FIRM else line.partition(b',"expires_ms":')[2].partition(b",")[2]

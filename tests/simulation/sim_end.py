@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim_world import World
 
 OPEN = frozenset({Status.OFFERED, Status.BOUND, Status.ACCEPTED})
-REDELIVERED = 0.3
+REDELIVERED = 0.15
 FINAL_KINDS = frozenset(
     {
         *("offer", "accept", "reject", "lapse", "position", "leaf", "position_request", "meter"),

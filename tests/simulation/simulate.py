@@ -31,7 +31,7 @@ from sim_world import World
 
 SEEDS = HERE / "seeds.txt"
 MUTANT_SLOTS = 12
-MUTANT_TRIES = 80
+MUTANT_TRIES = 400
 PROGRESS_S = 60
 
 
@@ -42,10 +42,9 @@ def run(seed: Seed) -> Outcome:
     faults = replace(faults, **planted.faults)
     if planted.lost_rows:
         faults = replace(faults, real=False)
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # a history's objects live until its end; looking through them again and again costs a tenth
     begun = time.process_time()
+    gc.collect()
+    gc.disable()  # a history's objects live until its end; looking through them again and again costs a tenth
     violation = trace = ""
     with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder, signatures(real=faults.real) as keys, planted:
         world = World(seed.number, faults, slots=seed.slots, keys=keys, folder=Path(folder), planted=planted)

@@ -115,7 +115,9 @@ class Hall:
                 return self.street.seal(
                     Bid,
                     home,
+                    event.to,
                     now=self.now,
+                    seq=len(self.said),
                     slot=slot,
                     round=event.round,
                     price_hash=event.price_hash,

@@ -20,8 +20,9 @@ from sealed import Street
 
 from coordinator.charter import Rules
 from coordinator.errors import RemoteProtocolError
-from coordinator.messages import PRICE_MAX_MICRO, AnyMessage, Bid, PriceRequest, Prices, Ready
+from coordinator.messages import EVERYBODY, PRICE_MAX_MICRO, AnyMessage, Bid, PriceRequest, Prices, Ready
 from coordinator.negotiation import (
+    CLOSING_PARTS,
     CLOSING_PATIENCE,
     PATIENCE_ROUNDS,
     AskPrices,
@@ -90,9 +91,11 @@ def bid(
     energy_wh: Sequence[int] = (0,) * 4,
     price_hash: str = HASH,
     slot: Slot = SLOT,
+    to: str = EVERYBODY,
+    seq: int = 1,
 ) -> Any:
     return on.seal(
-        Bid, sender, now=ROUNDS_AT, slot=slot.key, round=number, price_hash=price_hash,
+        Bid, sender, to, now=ROUNDS_AT, seq=seq, slot=slot.key, round=number, price_hash=price_hash,
         energy_wh=tuple(energy_wh),
     )  # fmt: skip
 
@@ -432,21 +435,60 @@ def test_last_bids_that_were_lost_come_again_until_all_match_the_same() -> None:
     assert len({tuple(result.matched()) for result in results.values()}) == 1
 
 
-def test_whoever_has_ended_answers_a_repeated_bid_once_in_a_quarter_of_a_round() -> None:
-    on = street(2, round_limit=2)
+def test_one_lost_last_bid_costs_an_ask_and_an_answer() -> None:
+    room = hall([900, 400, -600, -800], rules={"round_limit": 6, "price_change_micro": 0, "unmatched_wh": 0})
+    loser, unheard = room.street.ids[:2]
+    copies = iter([True])
+    room.lose = lambda to, message: (
+        isinstance(message, Bid) and (to, message.sender, message.round) == (loser, unheard, 6) and next(copies, False)
+    )
+    room.run()
+    said = [(who, event.to) for _, who, event in room.said if isinstance(event, SayBid) and event.to != "*"]
+    assert said == [(loser, unheard), (unheard, loser)]
+
+
+def ended(on: Street) -> Negotiation:
+    """Return the negotiation of the first of two homes, which has all bids of both rounds."""
     talk, other = alone(on), on.ids[1]
     talk.receive(on.seal(Ready, other, slot=SLOT.key, prices=OPENING), READY_AT)
     talk.tick(ROUNDS_AT)
     for number in (1, 2):
         events = talk.receive(bid(on, other, number, [-100] * 4), ROUNDS_AT)
     assert isinstance(events[-1], Finished)
-    assert talk.receive(bid(on, other, 2, [-100] * 4), ROUNDS_AT) == []  # the network's own duplicate
-    later = ROUNDS_AT + TIMEOUT / 4
-    again = talk.receive(bid(on, other, 2, [-100] * 4), later)
-    assert [event.round for event in again if isinstance(event, SayBid)] == [1, 2]
-    assert talk.receive(bid(on, other, 2, [-100] * 4), later) == []
-    said = [talk.receive(bid(on, other, 2, [-100] * 4), ROUNDS_AT + n * TIMEOUT / 4) for n in range(2, 30)]
-    assert sum(map(bool, said)) == CLOSING_PATIENCE - 1, "two homes that hear each other twice do not talk for ever"
+    return talk
+
+
+def test_whoever_has_ended_answers_each_neighbour_that_asks() -> None:
+    on = street(2, round_limit=2)
+    talk, (me, other) = ended(on), on.ids
+    assert talk.receive(bid(on, other, 2, [-100] * 4), ROUNDS_AT) == []  # the network's own duplicate asks nothing
+    for seq in range(2, 2 + CLOSING_PATIENCE):
+        asked = bid(on, other, 2, [-100] * 4, to=me, seq=seq)
+        (answer,) = talk.receive(asked, ROUNDS_AT)
+        assert isinstance(answer, SayBid)
+        assert (answer.round, answer.to) == (2, other)
+        assert talk.receive(asked, ROUNDS_AT) == []  # twice on the way, asked once
+    assert talk.receive(bid(on, other, 2, [-100] * 4, to=me, seq=99), ROUNDS_AT) == [], "nor for ever"
+    assert talk.receive(bid(on, other, 1, [-100] * 4, to=me, seq=100), talk.offers_at) == []  # too late to matter
+    (answer,) = talk.receive(bid(on, other, 1, [-100] * 4, to=me, seq=101), ROUNDS_AT)
+    assert isinstance(answer, SayBid)
+    assert answer.round == 1
+
+
+def test_an_answer_is_not_answered_and_who_asks_in_turn_is() -> None:
+    on = street(2, round_limit=2)
+    talk, (me, other) = alone(on), on.ids
+    talk.receive(on.seal(Ready, other, slot=SLOT.key, prices=OPENING), READY_AT)
+    talk.tick(ROUNDS_AT)
+    talk.receive(bid(on, other, 1, [-100] * 4), ROUNDS_AT)
+    talk.tick(ROUNDS_AT + TIMEOUT)  # its second bid was lost
+    assert talk.state is State.CLOSING
+    asked = [event for n in (1, 2) for event in talk.tick(ROUNDS_AT + TIMEOUT * (1 + n / CLOSING_PARTS))]
+    assert [(event.round, event.to) for event in asked if isinstance(event, SayBid)] == [(2, other)] * 2
+    said = [talk.receive(bid(on, other, 2, [-100] * 4, to=me, seq=seq), ROUNDS_AT + TIMEOUT * 1.4) for seq in (2, 3, 4)]
+    assert [type(event) for event in said[0]] == [Finished]  # the answer to one
+    assert said[1] == []  # and to the other
+    assert [type(event) for event in said[2]] == [SayBid]  # now it is the neighbour that asks
 
 
 def test_a_last_bid_that_never_comes_is_waited_for_one_and_a_half_rounds() -> None:
