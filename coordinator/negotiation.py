@@ -372,13 +372,8 @@ class Negotiation:
         return [] if self._lacked() else [self._finish()]
 
     def _lacked(self) -> list[tuple[_Round, str]]:
-        """Return whose bids of the last rounds did not come, of those that are waited for."""
-        return [
-            (each, home)
-            for each in self._last_rounds()
-            for home in sorted(self._roster - each.bids.keys())
-            if self._waited_for(home)
-        ]
+        """Return whose bids of the last rounds did not come, also of homes that no round waits for any more."""
+        return [(each, home) for each in self._last_rounds() for home in sorted(self._roster - each.bids.keys())]
 
     def _last_rounds(self) -> list[_Round]:
         """Return what decides who trades: the last round, and the one before, which tells whose bid still moved."""

@@ -515,8 +515,11 @@ def test_a_straggler_is_waited_for_twice_and_its_last_bid_counts() -> None:
     steady, _, straggler = room.street.ids
     room.lose = lambda to, message: isinstance(message, Bid) and message.sender == straggler and message.round > 1
     results = room.run()
-    waits = [later - earlier for earlier, later in itertools.pairwise(room.times(steady, SayBid))]
+    begun = room.times(steady, SayBid)[:8]
+    waits = [later - earlier for earlier, later in itertools.pairwise(begun)]
     assert waits == [timedelta(0)] + [TIMEOUT] * PATIENCE_ROUNDS + [timedelta(0)] * (7 - 1 - PATIENCE_ROUNDS)
+    asked = [e.to for _, who, e in room.said if who == steady and isinstance(e, SayBid)][8:]
+    assert asked == [straggler] * 2 * (CLOSING_PATIENCE - 1), "after each round it is let be, at the end it is asked"
     last = next(e for _, who, e in room.said if who == straggler and isinstance(e, SayBid))
     assert results[steady].bids_wh[straggler] == last.energy_wh
     assert results[steady].rounds == 8
