@@ -117,6 +117,8 @@ class Statements(Accounts):
     # The proposer
 
     def _propose(self, partner: str, account: Account, now: datetime) -> list[Effect]:
+        if not account.due:
+            return []
         old = int((now - self._every).timestamp())
         if len(account.due) < CONTRACTS_MAX and all(slot > old for slot, _ in account.due.values()):
             return []  # by far the most frequent

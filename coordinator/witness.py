@@ -228,8 +228,9 @@ class Witness:
         body = {"slot": slot.key, "salt": salt, "seen": seen, "proven": proven}
         return [Whisper(kind=Heads, to=EVERYBODY, expires_at=expires_at, body=body)]
 
-    def _seen(self, odd: int) -> tuple[Seen, ...]:
-        seen: list[Seen] = []
+    def _seen(self, odd: int) -> tuple[dict[str, int | str], ...]:
+        """Return the body of heads."""
+        seen: list[dict[str, int | str]] = []
         left = HEADS_BYTES
         for slot in sorted(self._heard, reverse=True)[:HEADS_SLOTS]:
             for home, places in sorted(self._heard[slot].places.items()):
@@ -238,7 +239,7 @@ class Witness:
                 left -= len(said) + 60
                 if left < 0:
                     return tuple(seen)
-                seen.append(Seen(slot=slot, home=home, said=said))
+                seen.append({"slot": slot, "home": home, "said": said})
         return tuple(seen)
 
     def _forget(self, now: datetime) -> None:

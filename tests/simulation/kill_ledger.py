@@ -152,7 +152,7 @@ class Street:
 
     def _said(self, process: Process, to: str, wire: bytes) -> None:
         process.checks.durable.add(wire)  # whether it is, the ledger tells after a kill
-        kind = process.checks.sent(wire)["kind"]
+        kind = process.checks.sent(wire)
         self.count[kind] += 1
         if kind in FIRM:
             process.binding.add(wire)

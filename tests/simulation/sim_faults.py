@@ -75,5 +75,5 @@ def faults_of(seed: int, *, liars: bool = False) -> Faults:
         jumps=sometimes(0.3, 0.02),
         restores=sometimes(0.3, 0.15),
         liars=draw.choice([1, HOMES // 3]) if liars else 0,
-        real=seed % 16 == 0,
+        real=seed % 32 == 0,
     )

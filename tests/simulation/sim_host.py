@@ -213,8 +213,7 @@ class Host:
     def send(self, to: str, wire: bytes, firm: bool) -> None:
         self.effect()
         if not self.liar:
-            said = self.checks.sent(wire)
-            self.world.count[said["kind"]] += 1
+            self.world.count[self.checks.sent(wire)] += 1
         self.world.send(self, to, wire)
 
     def deliver(self, wire: bytes) -> None:

@@ -1,12 +1,12 @@
 """Signatures that cost a microsecond instead of a hundred, for most seeds, and each message read once.
 
 A keyed hash with the interface of coordinator.identity.Identity. Inside the simulation it cannot be forged: each key
-stays in its own object, and only the check below looks it up. Every sixteenth seed runs on real Ed25519.
+stays in its own object, and only the check below looks it up. Every thirty-second seed runs on real Ed25519.
 
 Whether a signature fits a line, and what the line says, follows from the bytes and the sender's key alone, and so do
 the hashes of contents. Five homes and their restarts would work it out again and again, so it is remembered; what a
 home makes of it (member, receiver, rate, age, and all that follows) stays its own. What a desk signs is remembered
-as it was signed; that reading it gives the same again is tested on every sixteenth seed and by
+as it was signed; that reading it gives the same again is tested on every thirty-second seed and by
 tests/unit/coordinator/test_codec.py.
 """
 
