@@ -12,7 +12,7 @@ the position comes, and only its own bill of that slot waits. What the buyer's l
 is void there, and so here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from coordinator.charter import Rules
@@ -158,18 +158,16 @@ class AfterSlot:
 
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due; call again until it returns nothing."""
-        for slot, offers_at in sorted(self._buying.items()):
-            if now >= offers_at:
-                del self._buying[slot]
-                if now < Session(slot, "residual").expiry_at(self._rules) and (effects := self._offers(slot)):
-                    return effects
-        for slot, gate_at in sorted(self._gates.items()):
-            if now >= gate_at:
-                del self._gates[slot]
-                self._nothing_due_as_of = -1
-                session = Session(slot, "residual")
-                if self._book.begun(session) and not self._book.closed(session):
-                    return self._book.close_gate(session, self._salt, now)
+        for slot in _over(self._buying, now):
+            del self._buying[slot]
+            if now < Session(slot, "residual").expiry_at(self._rules) and (effects := self._offers(slot)):
+                return effects
+        for slot in _over(self._gates, now):
+            del self._gates[slot]
+            self._nothing_due_as_of = -1
+            session = Session(slot, "residual")
+            if self._book.begun(session) and not self._book.closed(session):
+                return self._book.close_gate(session, self._salt, now)
         due = self._due_bill()
         return [] if due is None else self._settle(due, now)
 
@@ -204,3 +202,8 @@ class AfterSlot:
             "total": str(bill.total),
         }
         return [Note(mark=Mark(kind="settled", slot=key, data=data))]
+
+
+def _over(times: Mapping[int, datetime], now: datetime) -> list[int]:
+    """Return the slots whose time has come, oldest first."""
+    return sorted([slot for slot, at in times.items() if now >= at])

@@ -140,7 +140,7 @@ class Verifier:
         self._charter = charter
         self._terms, self._keys = charter.terms, charter.public_keys
         self._ever = {home: decode_base64(member.public_key) for home, member in charter.ever.items()}
-        self._me = me
+        self._addressees = frozenset({EVERYBODY, me})
         self._allow = allow
         self._heard = heard
 
@@ -185,7 +185,7 @@ class Verifier:
             self._check_earlier(kind, terms, sender)
         if sender not in self._keys:
             raise RemoteProtocolError(sender, "is not a member")
-        if to not in (EVERYBODY, self._me):
+        if to not in self._addressees:
             raise RemoteProtocolError(sender, "was meant for somebody else")
         if self._allow is not None and not self._allow((sender, link), now):
             raise RemoteProtocolError(sender, "sends too much")

@@ -238,8 +238,9 @@ class Desk:
         return self.trader.tick(now) or self._recalls.tick(now) or self.witness.tick(now) or self.statements.tick(now)
 
     def next_deadline(self, now: datetime) -> datetime:
-        due = (self.trader, self._recalls, self.witness, self.statements)
-        return min(at for each in due if (at := each.next_deadline(now)) is not None)
+        at = min(self.trader.next_deadline(now), self.witness.next_deadline(now), self.statements.next_deadline(now))
+        asked_at = self._recalls.next_deadline(now)
+        return at if asked_at is None else min(at, asked_at)
 
     def metered(self, slot: Slot, reading: MeterReading, now: datetime) -> None:
         """Take the meter's word on a finished slot."""

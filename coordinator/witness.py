@@ -159,12 +159,12 @@ class Witness:
             self._remember(verified, key, now)
         return []
 
-    def _known(self, message: Message, key: Key) -> Verified[Any] | None:
+    def _known(self, message: Any, key: Key) -> Verified[Any] | None:
         """Return what the sender of a message said about this key before."""
         at = (message.sender, message.inc, key)
         if (durable := self._durable.get(at)) is not None:
             return durable
-        heard = self._heard.get(int(getattr(message, "slot", 0)))
+        heard = self._heard.get(message.slot)
         return None if heard is None else heard.words.get(at)
 
     def _other_half(self, message: Message) -> Verified[Any] | None:
@@ -177,10 +177,11 @@ class Witness:
 
     def _remember(self, verified: Verified[Any], key: Key, now: datetime) -> None:
         message = verified.message
-        near_s = abs(message.slot - int(now.timestamp()))
-        if near_s > WINDOW_SLOTS * self._rules.slot_s:
-            return
-        heard = self._heard.get(message.slot) or self._heard.setdefault(message.slot, _Heard())
+        heard = self._heard.get(message.slot)
+        if heard is None:
+            if abs(message.slot - int(now.timestamp())) > WINDOW_SLOTS * self._rules.slot_s:
+                return
+            heard = self._heard[message.slot] = _Heard()
         at, sender = (message.sender, message.inc, key), message.sender
         size = heard.size.get(sender, 0) + len(verified.wire)
         if at in heard.words or size > SENDER_BYTES:
@@ -235,7 +236,7 @@ class Witness:
         for slot in sorted(self._heard, reverse=True)[:HEADS_SLOTS]:
             for home, places in sorted(self._heard[slot].places.items()):
                 last = max(places)
-                said = "".join(_short(places[n][0], odd) if n in places else NOTHING for n in range(last + 1))
+                said = "".join([_short(places[n][0], odd) if n in places else NOTHING for n in range(last + 1)])
                 left -= len(said) + 60
                 if left < 0:
                     return tuple(seen)

@@ -49,6 +49,8 @@ class Evidence:
 
     def __init__(self, world: "World") -> None:
         self._world = world
+        self.all_honest = False
+        """No home lies, so what is heard need not be noted."""
         self._heard: dict[str, dict[tuple[Any, ...], set[bytes]]] = defaultdict(lambda: defaultdict(set))
         """By liar and key: the contents that reached honest homes."""
         self._empty: set[str] = set()
@@ -67,7 +69,7 @@ class Evidence:
 
     def delivered(self, host: "Host", wire: bytes) -> None:
         """Note what reaches an honest home that is up."""
-        if host.liar or len(self._world.honest) == len(self._world.hosts):
+        if host.liar:
             return
         if wire not in self._read:
             self._read[wire] = self._word(parsed(wire))

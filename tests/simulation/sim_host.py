@@ -220,7 +220,8 @@ class Host:
         if self.desk is None:
             return
         self.world.trace(b"deliver", self.number, wire[-16:])
-        self.world.evidence.delivered(self, wire)
+        if not self.world.evidence.all_honest:
+            self.world.evidence.delivered(self, wire)
         self._acted = False  # what changes nothing moves no deadline
         self._act(self.desk.receive, wire)
         if not self.liar and self.desk is not None and self.draw.random() < 0.02:

@@ -65,7 +65,7 @@ class World:
         self.count: Counter[str] = Counter()
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = count()
-        self._trace = hashlib.blake2b(digest_size=16)
+        self._trace = bytearray()
         self._cut_until_ms: dict[tuple[int, int], int] = {}
         identities = [keys.from_seed(f"{seed} {n}".encode().ljust(32)) for n in range(homes)]
         self.charter = make_charter(identities, self.rules)
@@ -75,6 +75,7 @@ class World:
         self.hosts = [make[n](self, n, i, Random(f"home {seed} {n}")) for n, i in enumerate(identities)]
         self.by_id = {host.id: host for host in self.hosts}
         self.honest = [host for host in self.hosts if not host.liar]
+        self.evidence.all_honest = not lying
 
     @property
     def _liar(self) -> type[Host]:
@@ -123,7 +124,7 @@ class World:
             raise
         except Exception as error:
             raise ViolationError(f"I0: a loop ended with {type(error).__name__}: {error}") from error
-        return self._trace.hexdigest()
+        return hashlib.blake2b(self._trace, digest_size=16).hexdigest()
 
     def _first_clock(self, host: Host) -> None:
         """Clocks are anywhere within the skew, two thirds of them at its ends."""
@@ -195,7 +196,7 @@ class World:
                 self.in_s(random() * faults.late_s, host.deliver, wire)
 
     def trace(self, what: bytes, number: int, content: bytes) -> None:
-        self._trace.update(b"%d %s %d %b" % (self.now_ms, what, number, content))
+        self._trace += b"%d %s %d %b" % (self.now_ms, what, number, content)
 
 
 def make_charter(identities: Sequence[Identity], rules: Rules) -> Charter:
