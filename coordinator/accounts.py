@@ -181,8 +181,7 @@ class Accounts:
         self.replay(store.of_kinds((*KINDS, "counted"), self._verifier, since))
 
     def replay(self, entries: Iterable[Entry]) -> None:
-        signed = {partner: None for entry in entries if (partner := self._apply(entry)) is not None}
-        for partner in signed:
+        for partner in {partner for entry in entries if (partner := self._apply(entry)) is not None}:
             self.of(partner).follow()
 
     def _apply(self, entry: Entry) -> str | None:

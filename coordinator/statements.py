@@ -22,6 +22,7 @@ from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
 from coordinator.errors import RemoteProtocolError
 from coordinator.ledger import GENESIS
 from coordinator.messages import Dispute, Settle, Settled, Told
+from coordinator.once_a_slot import OnceASlot
 from coordinator.slots import Slot
 
 STATEMENT_EVERY = timedelta(days=1)
@@ -53,9 +54,8 @@ class Statements(Accounts):
         self._rules = rules
         self._book = book
         self._every = every
-        self._swept = 0
-        self._slot_length = timedelta(seconds=rules.slot_s)
-        self._due_at: datetime | None = None
+        after_residual_gate = timedelta(seconds=rules.residual_gate_s + rules.slot_s / 90)
+        self._sweeps = OnceASlot(rules.slot_s, after_residual_gate, YOUNG_SLOTS)
         self._retry = timedelta(seconds=rules.slot_s / 8)
         self._retry_at: dict[str, datetime] = {}
         self._told_at: dict[str, datetime] = {}
@@ -66,33 +66,17 @@ class Statements(Accounts):
     def next_deadline(self, now: datetime) -> datetime:
         """Return when `tick` has something to do."""
         waiting = [self._retry_at.get(p, now) for p, account in self.accounts.items() if account.open is not None]
-        return min([self._sweep_at(now), self._greeting_at(now), *waiting])
-
-    def _sweep_at(self, now: datetime) -> datetime:
-        if self._due_at is None or not now <= self._due_at <= now + self._slot_length:
-            self._due_at = self._sweep(now)[1]  # asked for after every message
-        return self._due_at
+        return min([self._sweeps.due_at(now), self._greeting_at(now), *waiting])
 
     def _greeting_at(self, now: datetime) -> datetime:
         """Return when to say what the newest statements are: at the start, then as often as statements are made."""
         due = self._greet_at
         return due if due is not None and now <= due <= now + self._every else now
 
-    def _sweep(self, now: datetime) -> tuple[Slot, datetime]:
-        """Return the slot in which contracts are looked through next, and when: after the residual gate."""
-        after = timedelta(seconds=self._rules.residual_gate_s + self._rules.slot_s / 90)
-        slot = Slot.at(now - after, self._rules.slot_s)
-        if 0 <= self._swept - slot.key <= YOUNG_SLOTS * slot.length_s:  # farther ahead was swept by a wrong clock
-            slot = Slot(self._swept, slot.length_s).shifted(1)
-        return slot, slot.start_at + after
-
     def tick(self, now: datetime) -> list[Effect]:
         """Do what is due; call again until it returns nothing."""
-        if now >= self._sweep_at(now):
-            slot, _ = self._sweep(now)
-            self._swept, self._due_at = slot.key, None
-            if notes := self._decided():
-                return notes
+        if self._sweeps.begin(now) is not None and (notes := self._decided()):
+            return notes
         effects: list[Effect] = []
         if now >= self._greeting_at(now):
             self._greet_at = now + self._every

@@ -18,7 +18,7 @@ from coordinator.errors import RemoteProtocolError
 from coordinator.fraud import Key, Proof, check, key_of, place_of, proof
 from coordinator.ledger import Entry, Origin
 from coordinator.messages import EVERYBODY, Bid, Fraud, Heads, Hearsay, Leaf, Message, Position, Seen
-from coordinator.slots import Slot
+from coordinator.once_a_slot import OnceASlot
 
 WINDOW_SLOTS = 4
 """What was heard of slots up to so far back or ahead stays in memory; what is durable longer, see `MEMORY`."""
@@ -79,9 +79,8 @@ class Witness:
         self._durable: dict[tuple[str, int, Key], Verified[Any]] = {}
         self._oldest = NEVER
         self._wires: dict[tuple[str, str], bytes] = {}
-        self._told_slot = 0
-        self._slot_length = timedelta(seconds=charter.rules.slot_s)
-        self._due_at: datetime | None = None
+        rules = charter.rules
+        self._tells = OnceASlot(rules.slot_s, -timedelta(seconds=rules.gate_s / 2), WINDOW_SLOTS)
         self._answered_at: dict[str, datetime] = {}
         self.shunned: frozenset[str] = frozenset()
         """Homes this one does not trade with: proved to have signed two contents under the charter in force."""
@@ -202,23 +201,13 @@ class Witness:
 
     def next_deadline(self, now: datetime) -> datetime:
         """Return when to tell all what was heard: between the gate and the slot."""
-        if self._due_at is None or not now <= self._due_at <= now + self._slot_length:
-            self._due_at = self._due(now)[1]  # asked for after every message
-        return self._due_at
-
-    def _due(self, now: datetime) -> tuple[Slot, datetime]:
-        before = timedelta(seconds=self._rules.gate_s / 2)
-        slot = Slot.at(now + before, self._rules.slot_s)
-        if 0 <= self._told_slot - slot.key <= WINDOW_SLOTS * slot.length_s:  # farther ahead was told by a wrong clock
-            slot = Slot(self._told_slot, slot.length_s).shifted(1)
-        return slot, slot.start_at - before
+        return self._tells.due_at(now)
 
     def tick(self, now: datetime) -> list[Effect]:
         """Tell, when it is time to."""
-        if now < self.next_deadline(now):
+        slot = self._tells.begin(now)
+        if slot is None:
             return []
-        slot, _ = self._due(now)
-        self._told_slot, self._due_at = slot.key, None
         self._forget(now)
         salt = self._secret(f"heads|{slot.key}")
         seen = self._seen(_odd(salt))

@@ -46,7 +46,7 @@ def check_the_end(world: "World") -> None:
         liars = {h.id for h in world.hosts if h.liar}
         require(reborn is None or reborn.unheard <= liars, "I7", f"{host.id} waits for its neighbours' memory")
         _check_bills(host, [offers[c] for c in counted if c in books[host.id]], books[host.id], set(honest))
-    if len(honest) == len(world.hosts):
+    if not world.lying:
         _check_money(list(honest.values()))
     world.evidence.check_the_end(counted, offers)
     world.count["contracts"] += len(accepted)

@@ -49,8 +49,6 @@ class Evidence:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self.all_honest = False
-        """No home lies, so what is heard need not be noted."""
         self._heard: dict[str, dict[tuple[Any, ...], set[bytes]]] = defaultdict(lambda: defaultdict(set))
         """By liar and key: the contents that reached honest homes."""
         self._empty: set[str] = set()

@@ -220,7 +220,7 @@ class Host:
         if self.desk is None:
             return
         self.world.trace(b"deliver", self.number, wire[-16:])
-        if not self.world.evidence.all_honest:
+        if self.world.lying:
             self.world.evidence.delivered(self, wire)
         self._acted = False  # what changes nothing moves no deadline
         self._act(self.desk.receive, wire)

@@ -65,17 +65,16 @@ class World:
         self.count: Counter[str] = Counter()
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = count()
-        self._trace = bytearray()
+        self._trace = hashlib.blake2b(digest_size=16)
         self._cut_until_ms: dict[tuple[int, int], int] = {}
         identities = [keys.from_seed(f"{seed} {n}".encode().ljust(32)) for n in range(homes)]
         self.charter = make_charter(identities, self.rules)
-        lying = set(self.draw.sample(range(homes), faults.liars))
+        lying = self.lying = set(self.draw.sample(range(homes), faults.liars))
         self.evidence = Evidence(self)
         make: list[type[Host]] = [self._liar if n in lying else Host for n in range(homes)]
         self.hosts = [make[n](self, n, i, Random(f"home {seed} {n}")) for n, i in enumerate(identities)]
         self.by_id = {host.id: host for host in self.hosts}
         self.honest = [host for host in self.hosts if not host.liar]
-        self.evidence.all_honest = not lying
 
     @property
     def _liar(self) -> type[Host]:
@@ -124,7 +123,7 @@ class World:
             raise
         except Exception as error:
             raise ViolationError(f"I0: a loop ended with {type(error).__name__}: {error}") from error
-        return hashlib.blake2b(self._trace, digest_size=16).hexdigest()
+        return self._trace.hexdigest()
 
     def _first_clock(self, host: Host) -> None:
         """Clocks are anywhere within the skew, two thirds of them at its ends."""
@@ -196,7 +195,7 @@ class World:
                 self.in_s(random() * faults.late_s, host.deliver, wire)
 
     def trace(self, what: bytes, number: int, content: bytes) -> None:
-        self._trace += b"%d %s %d %b" % (self.now_ms, what, number, content)
+        self._trace.update(b"%d %s %d %b" % (self.now_ms, what, number, content))
 
 
 def make_charter(identities: Sequence[Identity], rules: Rules) -> Charter:
