@@ -60,6 +60,10 @@ class DualSigned:
     def hash(self) -> str:
         return message_id(self.statement.wire)
 
+    @property
+    def prev(self) -> str:
+        return self.statement.message.prev
+
 
 def dual_signed(settled: Verified[Settled], verifier: Verifier) -> DualSigned:
     """Return what two homes signed.
@@ -106,6 +110,8 @@ class Account:
     disputed: set[str] = field(default_factory=set)
     disputed_at: list[datetime] = field(default_factory=list)
     _counted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _whole: tuple[DualSigned, DualSigned] | None = None
+    """Of the lowest part of the chain without a gap, the first and the last."""
 
     @property
     def number(self) -> int:
@@ -121,6 +127,16 @@ class Account:
         """What the proposer owes by it."""
         return 0 if self.signed is None else self.signed.statement.message.balance_nano
 
+    @property
+    def whole_to(self) -> int:
+        """The number up to which no statement is missing here: not between two others, nor one for what is due."""
+        if self._whole is None:
+            return 0
+        first, last = self._whole
+        owed = (slot for contract, (slot, _) in self.due.items() if contract not in self.disputed)
+        begins_late = last is self.signed and first.prev != GENESIS
+        return 0 if begins_late and any(slot <= first.statement.message.slot for slot in owed) else last.number
+
     def count(self, contract: str, slot: int, owed: int) -> None:
         """Take a contract that counts."""
         self._counted[contract] = (slot, owed)
@@ -135,19 +151,28 @@ class Account:
     def follow(self) -> None:
         """Work out which chain holds, and what is due beside it."""
         self.signed = newest_of(self.known.values())
-        self.chain = {} if self.signed is None else self._chain(self.signed)
+        self._link()
         self.covered = {contract for each in self.chain.values() for contract in each.statement.message.contract_ids}
         self.due = {contract: of for contract, of in self._counted.items() if contract not in self.covered}
-        waits = self.open
-        if waits is not None and (waits.message.number <= self.number or waits.message.prev != self.hash):
+        waits = None if self.open is None else self.open.message
+        if waits is not None and (
+            waits.number <= self.number
+            or waits.prev != self.hash
+            or not self.covered.isdisjoint(waits.contract_ids)  # a statement that was lost names them
+        ):
             self.open = None
 
-    def _chain(self, newest: DualSigned) -> dict[int, DualSigned]:
-        """Return what leads to the newest; before a gap, where statements were lost or forgotten, all that is known."""
-        linked = {newest.number: newest}
-        while (before := self.known.get(newest.statement.message.prev)) is not None:
-            newest = linked[before.number] = before
-        return {each.number: each for each in self.known.values() if each.number < newest.number} | linked
+    def _link(self) -> None:
+        """Follow the newest down to the first; below a gap of lost or forgotten ones, the newest there."""
+        self.chain, self._whole = {}, None
+        top = self.signed
+        while top is not None:
+            link = self.chain[top.number] = top
+            while (before := self.known.get(link.prev)) is not None and before.number < link.number:
+                link = self.chain[before.number] = before
+            self._whole = (link, top)
+            below = (each for each in self.known.values() if each.number < link.number)
+            top = None if link.prev == GENESIS else newest_of(below)
 
 
 class Accounts:

@@ -100,7 +100,7 @@ def read(entries: Sequence[Entry], charter: Charter, home: str) -> Reading:
     problems = [
         *_fold_problems(contracts, counted),
         *_bill_problems(bills, contracts, home),
-        *_statement_problems(accounts, contracts, counted),
+        *_statement_problems(accounts, book, counted),
     ]
     return Reading(
         home=home,
@@ -165,7 +165,8 @@ def _bill_problems(bills: Iterable[Mark], contracts: dict[str, Contract], home: 
     ]
 
 
-def _statement_problems(accounts: Accounts, contracts: dict[str, Contract], counted: frozenset[str]) -> list[str]:
+def _statement_problems(accounts: Accounts, book: Contracts, counted: frozenset[str]) -> list[str]:
+    contracts = {contract.id: contract for contract in book.contracts()}
     problems: list[str] = []
     for partner, account in sorted(accounts.accounts.items()):
         stated: set[str] = set()
@@ -177,9 +178,10 @@ def _statement_problems(accounts: Accounts, contracts: dict[str, Contract], coun
                 problems.append(f"{where} names a contract that an earlier one names")
             stated |= set(words.contract_ids)
             known = [contracts[c] for c in words.contract_ids if c in contracts]
-            if any(contract.id not in counted for contract in known):
+            # What both homes lost since, by restored ledgers, no longer counts; their statement about it still binds.
+            if any(c.id not in counted and not book.once_restored(c.slot) for c in known):
                 problems.append(f"{where} names contracts that do not count in this ledger")
-            follows = words.prev == (before.hash if before is not None else GENESIS)
+            follows = both.prev == (before.hash if before is not None else GENESIS)
             if follows and len(known) == len(words.contract_ids):  # a restored ledger may have lost some
                 start_nano = before.statement.message.balance_nano if before is not None else 0
                 if words.balance_nano != start_nano + sum(owed_nano(c, words.sender) for c in known):

@@ -321,12 +321,16 @@ class Settled(Message):
 
 
 class Told(Message):
-    """What both of us signed, and you may have lost; the newest I have is `number`, with the hash `newest`."""
+    """What both of us signed, and you may have lost; the newest I have is `number`, with the hash `newest`.
+
+    Up to number `whole` I miss none between two others; less than `number` asks for those above it.
+    """
 
     kind: Literal["told"] = "told"
     slot: SlotKey
     number: Annotated[int, Field(ge=0, le=2**31)]
     newest: Hash
+    whole: Annotated[int, Field(ge=0, le=2**31)]
     wires: Annotated[tuple[Annotated[str, Field(max_length=14_000)], ...], Field(max_length=16)]
 
 

@@ -6,14 +6,15 @@
 
 A lost last answer is healed by the next message: each statement names the dual-signed one before it, and whoever shows
 that it lacks some gets them (`told`), the restored ledger of either side included. Where nothing new is to be stated,
-both say once a day which statement is their newest. Nothing here is urgent.
+both say once a day which statement is their newest, and up to which one they miss none. Nothing here is urgent.
 """
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from coordinator.accounts import Account, Accounts, counted_mark, dual_signed, newest_of
+from coordinator.accounts import Account, Accounts, counted_mark, dual_signed
 from coordinator.charter import Rules
 from coordinator.codec import Verified, Verifier, message_id
 from coordinator.contract_book import EVIDENCE_LIFE, ContractBook
@@ -36,6 +37,8 @@ FORK = 4
 """So many statements before the newest are told to a partner that has another newest one."""
 DISPUTES_MAX = 3
 """A day and partner; what is wrong beyond that is not even answered."""
+REMINDERS = 8
+"""So often a proposer is shown the statement that names a contract already, before it is taken at its word."""
 RETRY_AT_MOST = timedelta(hours=1)
 
 
@@ -59,6 +62,7 @@ class Statements(Accounts):
         self._retry = timedelta(seconds=rules.slot_s / 8)
         self._retry_at: dict[str, datetime] = {}
         self._told_at: dict[str, datetime] = {}
+        self._reminded: dict[str, tuple[str, int]] = {}
         self._greet_at: datetime | None = None
 
     # Time
@@ -172,6 +176,9 @@ class Statements(Accounts):
             since = next((n for n, each in account.chain.items() if each.hash == words.prev), 0)
             behind = words.prev == GENESIS or since > 0
             return self._tell(words.sender, account, since if behind else account.number, now)
+        earlier = self._named_before(account, words)
+        if earlier is not None and self._reminders(words.sender, name) <= REMINDERS:
+            return self._tell(words.sender, account, earlier - 1, now)
         owed = self._judge(account, words)
         if owed is None:
             return []
@@ -180,6 +187,19 @@ class Statements(Accounts):
         body = {"slot": words.slot, "statement": verified.wire.decode()}
         signed = Say(kind=Settled, to=words.sender, expires_at=now + EVIDENCE_LIFE, body=body)
         return [Keep(verified=verified), signed]
+
+    def _named_before(self, account: Account, words: Settle) -> int | None:
+        """Return which statement names one of the contracts already: a restored proposer may have lost it."""
+        ids = set(words.contract_ids)
+        if ids.isdisjoint(account.covered):
+            return None
+        return min(n for n, each in account.chain.items() if not ids.isdisjoint(each.statement.message.contract_ids))
+
+    def _reminders(self, partner: str, name: str) -> int:
+        """Count how often the statement with this hash has come."""
+        last, times = self._reminded.get(partner, ("", 0))
+        self._reminded[partner] = (name, times + 1 if last == name else 1)
+        return self._reminded[partner][1]
 
     def _judge(self, account: Account, words: Settle) -> int | str | None:
         """Return the sum of the named contracts as this ledger has it, why not, or None while it cannot say."""
@@ -252,15 +272,16 @@ class Statements(Accounts):
 
     def _told(self, partner: str, account: Account, wires: tuple[str, ...], now: datetime) -> Whisper:
         slot = Slot.at(now, self._rules.slot_s).key
-        body = {"slot": slot, "number": account.number, "newest": account.hash, "wires": wires}
+        newest = {"number": account.number, "newest": account.hash, "whole": account.whole_to}
+        body = {"slot": slot, **newest, "wires": wires}
         expires_at = now + timedelta(seconds=self._rules.slot_s)
         return Whisper(kind=Told, to=partner, expires_at=expires_at, body=body)
 
     def _on_told(self, told: Told, now: datetime) -> list[Effect]:
         """Take what both signed and this home lost; answer with what the other lacks, or ask for the rest."""
         account = self.of(told.sender)
+        account = replace(account, known=dict(account.known))  # what becomes of it when the new ones are durable
         kept: list[Effect] = []
-        known = dict(account.known)
         for wire in told.wires:
             verified = self._verifier.reopen(wire.encode())
             if not isinstance(verified.message, Settled):
@@ -268,15 +289,23 @@ class Statements(Accounts):
             both = dual_signed(Verified.narrow(verified, Settled), self._verifier)
             if {verified.message.sender, verified.message.to} != {self._me, told.sender}:
                 raise RemoteProtocolError(told.sender, "tells a statement of others")
-            if both.hash not in known:
-                known[both.hash] = both
+            if both.hash not in account.known:
+                account.known[both.hash] = both
                 kept.append(Keep(verified=verified))
-        newest = newest_of(known.values())
-        number, name = (newest.number, newest.hash) if newest is not None else (0, GENESIS)
-        asks_in_vain = told.newest not in known and told.number > 0 and told.wires and not kept
-        if told.newest == name or asks_in_vain:
-            return kept
+        account.follow()
+        return [*kept, *self._answer(told, account, bool(kept), now)]
+
+    def _answer(self, told: Told, account: Account, learned: bool, now: datetime) -> list[Effect]:
+        """Send what the other lacks beside what it told, or ask for what is still missing here."""
+        agreed = told.newest == account.hash
+        if agreed and told.whole == account.whole_to:
+            return []
+        here = told.whole > account.whole_to if agreed else told.newest not in account.known
+        if here and told.wires and not learned:
+            return []  # the other does not have it either
+        if agreed:
+            return self._tell(told.sender, account, account.number if here else told.whole, now)
         linked = account.chain.get(told.number)
         shared = told.number == 0 or (linked is not None and linked.hash == told.newest)
-        since = told.number if shared else min(told.number, number) - FORK
-        return [*kept, *self._tell(told.sender, account, since, now)]
+        since = told.number if shared else min(told.number, account.number) - FORK
+        return self._tell(told.sender, account, since, now)

@@ -146,6 +146,7 @@ def test_broker_away_stops_no_reading_and_gets_the_state_when_it_returns(files: 
             async with own:
                 await until(lambda: len(home.about("broker is back")) == 2)
                 assert '"home":"home-1"' in await asyncio.to_thread(retained_state, files.broker_port, files.password)
+            await until(lambda: len(home.about("broker is down")) == 3)
         await plant.stop()
         down, back = "link to home-1's broker is down", "link to home-1's broker is back"
         assert [text.partition(":")[0] for text in home.about("broker")] == [down, back] * 2 + [down]

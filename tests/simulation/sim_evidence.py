@@ -52,6 +52,7 @@ class Evidence:
         self._heard: dict[str, dict[tuple[Any, ...], set[bytes]]] = defaultdict(lambda: defaultdict(set))
         """By liar and key: the contents that reached honest homes."""
         self._empty: set[str] = set()
+        self._restored: set[str] = set()
         self._offers: dict[str, Any] = {}
         """That honest homes ever signed, whatever became of their ledgers."""
         self._accepted: set[str] = set()
@@ -87,7 +88,8 @@ class Evidence:
         return _Word(liar=sender.id, key=key, expires_ms=said.get("expires_ms", 0), content=content)
 
     def restored(self, host: "Host") -> None:
-        """Note whose ledger is gone without a useful backup: it begins as a new home, and its people must talk."""
+        """Note who forgot something; one without a useful backup begins as a new home, and its people must talk."""
+        self._restored.add(host.id)
         if not [entry for entry in host.everything() if entry.kind not in {"born", "ready"}]:
             self._empty.add(host.id)
 
@@ -147,7 +149,8 @@ class Evidence:
         chain = {**mine.chain, **theirs.chain}
         stated = [contract for each in chain.values() for contract in each.statement.message.contract_ids]
         require(len(stated) == len(set(stated)), "I3", f"{low.id} and {high.id} state a contract twice")
-        forgotten = {contract for contract in stated if contract not in offers and self._once_counted(contract)}
+        both_lost = {low.id, high.id} <= self._restored
+        forgotten = {contract for contract in stated if both_lost and self._once_counted(contract)}
         require(set(stated) <= counted | forgotten, "I3", f"{low.id} and {high.id} state what does not count")
         between = [o for c in counted if {(o := offers[c]).sender, o.seller} == {low.id, high.id}]
         old_s = self._world.now_ms // 1000 - SETTLED_SLOTS * self._world.rules.slot_s

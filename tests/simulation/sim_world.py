@@ -57,7 +57,7 @@ class World:
         self.rules = Rules(
             horizon_slots=2,
             round_limit=self.draw.choice([2, 3]),
-            rounds_s=self.draw.choice([600, 600, 280]),  # from 280 s on offers come shortly before gates
+            rounds_s=self.draw.choice([600, 280]),  # from 280 s on offers come shortly before gates
             price_rule=self.draw.choice(["midpoint", "midpoint", "marginal", "sdr"]),
         )
         self.begun_s = START_S

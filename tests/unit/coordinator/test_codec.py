@@ -92,7 +92,7 @@ BODIES: list[tuple[Any, dict[str, Any]]] = [
     (Fraud, {"slot": SLOT.key, "accused": CARL, "first": "a line", "second": "another"}),
     (Settle, {"slot": SLOT.key, "number": 1, "prev": HASH, "contract_ids": (HASH,), "balance_nano": -(10**20)}),
     (Settled, {"slot": SLOT.key, "statement": "a line"}),
-    (Told, {"slot": SLOT.key, "number": 3, "newest": "0a" * 16, "wires": ("a line",)}),
+    (Told, {"slot": SLOT.key, "number": 3, "newest": "0a" * 16, "whole": 2, "wires": ("a line",)}),
     (
         Dispute,
         {"slot": SLOT.key, "number": 1, "statement_hash": HASH, "reason": "another sum", "contract_ids": (HASH,)},

@@ -15,7 +15,7 @@ from coordinator.codec import encode
 from coordinator.errors import CommonwattError, ConfigError
 from coordinator.evidence import About, judge, rows_about
 from coordinator.identity import Identity, encode_base64
-from coordinator.ledger import GENESIS, Origin, Row, chain
+from coordinator.ledger import GENESIS, Mark, Origin, Row, chain, local
 from coordinator.ledger_export import EvidenceError, Export, export, read_export
 from coordinator.ledger_file import read_ledger
 from coordinator.ledger_reading import Reading, entries_of, read
@@ -187,3 +187,17 @@ def test_a_file_that_is_no_ledger_is_an_error_of_one_sentence(tmp_path: Path) ->
         with pytest.raises(ConfigError):
             read_ledger(tmp_path / name)
     assert issubclass(EvidenceError, CommonwattError)
+
+
+def test_a_statement_of_what_does_not_count_is_wrong_unless_a_restored_ledger_may_have_lost_it(traded: Traded) -> None:
+    charter, home = traded.street.charter, traded.one.id
+    entries = entries_of(traded.rows(traded.one), charter, home)
+    stated = read(entries, charter, home).accounts.of(traded.other.id).covered
+    bought = next(c for c in read(entries, charter, home).count if c.id in stated)
+    lost = [e for e in entries if not (e.kind == "accept" and bought.id.encode() in e.wire)]
+    wrong = f"statement 1 with {traded.other.id} names contracts that do not count in this ledger"
+    assert wrong in read(lost, charter, home).problems
+    for since, problem in ((bought.slot, False), (bought.slot + charter.rules.slot_s, True)):
+        mark = Mark(kind="reborn", slot=since + 2 * charter.rules.slot_s, data={"since": since})
+        again = [*lost, local(mark, traded.now)]
+        assert (wrong in read(again, charter, home).problems) == problem

@@ -9,6 +9,7 @@ import pytest
 from neighbourhood import START
 from sealed import RULES, SLOT, Street
 
+from coordinator.accounts import dual_signed
 from coordinator.codec import Verified, encode
 from coordinator.contracts import Contract, Status
 from coordinator.effects import Again, Effect, Keep, Note, Say, Whisper
@@ -16,7 +17,7 @@ from coordinator.errors import RemoteProtocolError
 from coordinator.fraud import proof
 from coordinator.ledger import Entry, local, own, peer
 from coordinator.messages import Dispute, Settle, Settled
-from coordinator.statements import Statements
+from coordinator.statements import REMINDERS, Statements
 
 STREET = Street(3)
 LOW, HIGH, OTHER = STREET.ids
@@ -260,7 +261,10 @@ def test_a_wrong_sum_and_a_contract_stated_twice_are_disputed_and_a_flood_of_the
     assert b'"kind":"settled"' in signed
     again = states(low, HIGH, number=21, prev=agreed(high, LOW)[1], balance_nano=2 * right)
     later = LATER + 2 * DAY
-    high.receive(again, later)
+    answers = [high.receive(again, later + n * timedelta(seconds=RULES.slot_s)) for n in range(REMINDERS)]
+    assert all(b'"kind":"told"' in each and signed.split(b"\n")[-1][:20] in each for (each,) in answers)
+    (denied,) = high.receive(again, later + DAY)
+    assert b'"kind":"dispute"' in denied
     assert high.of("dispute")[-1].reason == "covered before"
 
 
@@ -294,6 +298,110 @@ def test_a_dispute_that_is_about_nothing_open_changes_nothing() -> None:
     assert low.receive(high.sign(Dispute, LOW, LATER, body).wire, LATER) == []
     talk(low, high, LATER)
     assert agreed(low, HIGH)[0] == 1
+
+
+def with_gap(who: str, lost: tuple[int, ...] = (2,)) -> tuple[Side, Side, int]:
+    """Return a pair with four statements of which one home, or both, lack some in the middle, and the balance."""
+    low, high = pair(BOUGHT)
+    talk(low, high, LATER)
+    for number in (2, 3, 4):
+        more = contract(number, LOW, HIGH, slot=SLOT.key + number * 86_400)
+        for side in (low, high):
+            side.learn(more)
+        talk(low, high, LATER + number * DAY)
+    _, _, balance_nano = agreed(low, HIGH)
+    for side in (low, high):
+        if who in {side.home, "both"}:
+            names = [each.message.statement.encode() for each in settled_of(side) if number_of(each) in lost]
+            kept = [e for e in side.entries if not any(name in (e.wire, words_of(e)) for name in names)]
+            side.entries = kept
+            side.reborn(entries=len(kept))
+    return low, high, balance_nano
+
+
+def settled_of(side: Side) -> list[Any]:
+    return [entry.content for entry in side.entries if entry.kind == "settled"]
+
+
+def words_of(entry: Entry) -> bytes:
+    return entry.content.message.statement.encode() if entry.kind == "settled" else b""  # type: ignore[union-attr]
+
+
+def number_of(settled: Any) -> int:
+    return dual_signed(settled, STREET.verifier(LOW)).number
+
+
+@pytest.mark.parametrize("who", [LOW, HIGH])
+@pytest.mark.parametrize("lost", [(2,), (3,), (2, 3), (1, 2)])
+def test_a_statement_lost_between_two_others_is_got_back_though_both_know_the_newest(
+    who: str, lost: tuple[int, ...]
+) -> None:
+    low, high, _ = with_gap(who, lost)
+    assert agreed(low, HIGH) == agreed(high, LOW)
+    side, partner = (low, HIGH) if who == LOW else (high, LOW)
+    missing = side.statements.of(partner)
+    assert missing.due
+    for day in (6, 7):
+        talk(low, high, LATER + day * DAY)
+    assert not side.statements.of(partner).due
+    assert sorted(low.statements.of(HIGH).chain) == sorted(high.statements.of(LOW).chain) == [1, 2, 3, 4]
+    assert low.statements.of(HIGH).whole_to == 4
+    assert agreed(low, HIGH) == agreed(high, LOW)
+    assert agreed(low, HIGH)[0] == 4
+
+
+def test_a_proposer_that_states_anew_what_it_lost_is_reminded_of_it_and_there_is_no_dispute() -> None:
+    low, high, balance_nano = with_gap(LOW, (3,))
+    more = contract(6, HIGH, LOW, slot=SLOT.key + 6 * 86_400)
+    for side in (low, high):
+        side.learn(more)
+    talk(low, high, LATER + 7 * DAY, lost=[0, 2])  # its greeting; the other's is answered in time to be lost, too
+    for hour in (1, 2):
+        talk(low, high, LATER + 7 * DAY + timedelta(hours=hour))
+    assert low.of("dispute") == high.of("dispute") == []
+    assert agreed(low, HIGH) == agreed(high, LOW)
+    assert agreed(low, HIGH)[2] == balance_nano - 106 * 123_457
+    assert agreed(low, HIGH)[0] == 6  # 5 named it again
+
+
+def test_what_both_lost_between_two_statements_stops_nothing_and_is_not_asked_for_without_end() -> None:
+    low, high, balance_nano = with_gap("both", (2, 3))
+    assert agreed(low, HIGH)[2] == balance_nano
+    for day in (6, 7, 8):
+        talk(low, high, LATER + day * DAY)
+    assert agreed(low, HIGH) == agreed(high, LOW)
+    assert agreed(low, HIGH)[0] == 5  # what 2 and 3 named counts on both sides, and nobody remembers naming it
+    assert low.of("dispute") == []
+    assert low.statements.of(HIGH).due == {}
+
+
+@pytest.mark.parametrize("lacks", [((2,), (3,)), ((3,), (2,))])
+def test_two_homes_that_miss_different_statements_complete_each_other(
+    lacks: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None:
+    low, _, balance_nano = with_gap(LOW, lacks[0])
+    _, high, _ = with_gap(HIGH, lacks[1])
+    for day in (6, 7, 8):
+        talk(low, high, LATER + day * DAY)
+    for side, partner in ((low, HIGH), (high, LOW)):
+        assert side.statements.of(partner).whole_to == 4
+        assert agreed(side, partner)[::2] == (4, balance_nano)
+
+
+def test_older_statements_that_nobody_remembers_are_told_and_asked_for_once_a_day_at_most() -> None:
+    low, high, _ = with_gap(LOW, (2,))
+    high.entries = [entry for entry in high.entries if entry.slot > SLOT.key + 2 * 86_400]
+    high.restart()
+    assert sorted(high.statements.of(LOW).chain) == [3, 4]
+    hours = [LATER + 6 * DAY + n * timedelta(hours=1) for n in range(72)]
+    said = 0
+    for now in hours:
+        queue = [(high, wire) for wire in low.tick(now)] + [(low, wire) for wire in high.tick(now)]
+        for side, wire in queue:
+            said += 1
+            queue += [(low if side is high else high, each) for each in side.receive(wire, now)]
+    assert said <= 3 * 6
+    assert agreed(low, HIGH) == agreed(high, LOW)
 
 
 @pytest.mark.parametrize("twice", [1, 2])
