@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
+from coordinator.charter import Charter
 from coordinator.concerns import Concern, concerns
 from coordinator.contracts import Contract, Status
 from coordinator.errors import ConfigError
@@ -95,9 +96,14 @@ class Summary:
         return sum(line.owed_nano for line in self.partners)
 
 
-def name_of(reading: Reading, home: str) -> str:
-    member = reading.charter.ever.get(home)
+def called(home: str, charter: Charter) -> str:
+    """Return a home's name, its id where the charter never had it: what a file says of others need not be true."""
+    member = charter.ever.get(home)
     return home if member is None else member.name
+
+
+def name_of(reading: Reading, home: str) -> str:
+    return called(home, reading.charter)
 
 
 def summary(reading: Reading, month: Month | None, now: datetime) -> Summary:

@@ -10,18 +10,9 @@ from coordinator.codec import Verified, Verifier
 from coordinator.errors import RemoteProtocolError
 from coordinator.fraud import Proof
 from coordinator.ledger import Entry, Row
+from coordinator.ledger_export import About
 from coordinator.ledger_reading import counts_by_signatures, proofs_in, said_in
 from coordinator.messages import EVERYBODY, Fraud, Offer, Settle, Settled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """What is in question. Without slot and contract everything between the two homes."""
-
-    home: str
-    partner: str
-    slot: int | None = None
-    contract: str | None = None
 
 
 def rows_about(rows: Sequence[Row], entries: Sequence[Entry], about: About) -> Iterator[Row]:

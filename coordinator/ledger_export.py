@@ -22,7 +22,7 @@ from coordinator.charter_history import History
 from coordinator.errors import CommonwattError, ConfigError
 from coordinator.identity import Identity, decode_base64, encode_base64, verify
 from coordinator.ledger import Origin, Row, first_broken
-from coordinator.messages import HomeId, UnixMs
+from coordinator.messages import ContractId, HomeId, SlotKey, UnixMs
 
 MAGIC = b"commonwatt ledger 1"
 
@@ -33,13 +33,25 @@ class EvidenceError(CommonwattError):
     """A file is not what it claims to be."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What is in question. Without slot and contract everything between the two homes."""
+
+    home: str
+    partner: str
+    slot: int | None = None
+    contract: str | None = None
+
+
 class ExportHead(Document):
-    """`about` is empty for a whole ledger, else says in words what the rows bear on."""
+    """`partner`, `slot` and `contract` say what the rows bear on; a whole ledger has none of them."""
 
     home: HomeId
     incarnation: int
     exported_ms: UnixMs
-    about: str = Field(max_length=200)
+    partner: HomeId | None = None
+    slot: SlotKey | None = None
+    contract: ContractId | None = None
     papers: int = Field(ge=1, le=64)
     rows: int = Field(ge=0)
 
@@ -62,7 +74,15 @@ class Export:
 
     @property
     def whole(self) -> bool:
-        return not self.head.about
+        return self.about is None
+
+    @property
+    def about(self) -> About | None:
+        """What the rows bear on, None if they are all there are."""
+        head = self.head
+        if head.partner is None:
+            return None
+        return About(home=head.home, partner=head.partner, slot=head.slot, contract=head.contract)
 
 
 def export(
@@ -72,7 +92,7 @@ def export(
     exported_ms: int,
     papers: Sequence[History],
     rows: Iterable[Row],
-    about: str = "",
+    about: About | None = None,
 ) -> bytes:
     """Return the bytes of the file."""
     lines = [
@@ -83,7 +103,9 @@ def export(
         home=identity.id,
         incarnation=incarnation,
         exported_ms=exported_ms,
-        about=about,
+        partner=None if about is None else about.partner,
+        slot=None if about is None else about.slot,
+        contract=None if about is None else about.contract,
         papers=len(papers),
         rows=len(lines),
     )
@@ -117,7 +139,7 @@ def read_export(raw: bytes) -> Export:
     _check_signature(decode_base64(charter.ever[head.home].public_key), last[:-1], body)
     first_row = 3 + head.papers
     rows = tuple(_row(line, number) for number, line in enumerate(lines[2 + head.papers : -1], start=first_row))
-    if not head.about and (broken := first_broken(rows)) is not None:
+    if head.partner is None and (broken := first_broken(rows)) is not None:
         raise EvidenceError(f"row {broken} does not fit the hash chain: rows were changed, left out or put in")
     return Export(head=head, charter=charter, rows=rows)
 

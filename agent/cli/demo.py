@@ -57,6 +57,8 @@ def demo(
 
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
     page_port = DEFAULT_PORT if no_page else _page_port(port)
+    if report is not None:
+        _writable(report)
     with _folder(keep) as folder:
         options = DemoOptions(
             folder=folder,
@@ -75,21 +77,33 @@ def demo(
         result = play(options, quiet=as_json)
     if result is None:
         raise typer.Exit(130)
-    if report is not None:
-        report.write_text(json.dumps(result, indent=2) + "\n")
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
         Console().print(report_table(result))
+    if report is not None:
+        report.write_text(json.dumps(result, indent=2) + "\n")
     if result["ledger_mismatches"] or result["wh_sold_twice"]:
         raise typer.Exit(1)
+
+
+def _writable(report: Path) -> None:
+    """Find out before a demo of minutes that its report has no place."""
+    try:
+        with report.open("a"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--report {report} cannot be written: {error.strerror}; name another file") from None
 
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     """Yield an empty folder; a temporary one leaves nothing behind."""
     if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--keep {keep} cannot be made: {error.strerror}; name another folder") from None
         if any(keep.iterdir()):
             raise ConfigError(f"--keep {keep}: the folder is not empty; name a new one")
         yield keep.resolve()

@@ -20,10 +20,10 @@ from agent.ledger_page import statement_page
 from agent.ledger_report import Community, community, contract_rows, month_of, name_of, plain, summary
 from coordinator.clock import WallClock, unix_ms
 from coordinator.errors import ConfigError
-from coordinator.evidence import About, judge, rows_about
+from coordinator.evidence import judge, rows_about
 from coordinator.identity import Identity
 from coordinator.ledger import Entry
-from coordinator.ledger_export import EvidenceError, Export, export, read_export
+from coordinator.ledger_export import About, EvidenceError, Export, export, read_export
 from coordinator.ledger_file import read_ledger
 from coordinator.ledger_reading import Reading, entries_of, read
 from coordinator.slots import Slot
@@ -58,21 +58,27 @@ class _Home:
 
     def member(self, name: str) -> str:
         """Return the id of a member by name or id."""
-        for home, member in self.charter.ever.items():
-            if name in (home, member.name):
-                return home
+        ever = self.charter.ever
+        called = [home for home, member in ever.items() if name in {home, member.name}]
+        now = [home for home in called if home in self.charter.by_id]
+        if len(found := now or called) == 1:
+            return found[0]
+        if found:
+            raise ConfigError(f"several former members were called {name!r}: give the id, {' or '.join(found)}")
         names = ", ".join(sorted(member.name for member in self.charter.homes))
         raise ConfigError(f"no member is called {name!r}: there are {names}")
 
-    def export(self, about: About | None, words: str) -> bytes:
-        rows = self.file.rows if about is None else rows_about(self.file.rows, self.entries, about)
+    def export(self, about: About | None = None) -> bytes:
+        rows = self.file.rows if about is None else tuple(rows_about(self.file.rows, self.entries, about))
+        if not rows and about is not None:
+            raise ConfigError(f"the ledger holds nothing of {view.about_words(about, self.charter)}")
         return export(
             identity=Identity.load(self.config.community.key_file),
             incarnation=self.file.incarnation,
             exported_ms=unix_ms(self.now),
             papers=self.papers,
             rows=rows,
-            about=words,
+            about=about,
         )
 
 
@@ -117,7 +123,7 @@ def export_(
     _write(
         folder,
         [
-            (f"ledger-{name}.txt", home.export(None, "")),
+            (f"ledger-{name}.txt", home.export()),
             (f"contracts-{name}-{period}.csv", contract_rows(home.reading, chosen, home.zone).encode()),
             (f"statement-{name}-{period}.html", page.encode()),
         ],
@@ -143,14 +149,16 @@ def verify(
     """
     if not files:
         home = _Home(config)
+        _same_community("the own ledger", home.charter.community_id, community_id)
+        if month is not None:
+            raise ConfigError("--month says what is netted between several exports: name them")
         _report([view.Checked.of(home.reading, len(home.file.rows), "the own ledger")], None, as_json)
         return
     checked: list[view.Checked] = []
     readings: list[Reading] = []
     for path in files:
         given, entries = _checked(path)
-        if community_id not in (None, given.charter.community_id):
-            raise EvidenceError(f"{path} is of community {given.charter.community_id}, not of {community_id}")
+        _same_community(str(path), given.charter.community_id, community_id)
         if given.whole:
             readings.append(_reading(given, entries))
             checked.append(view.Checked.of(readings[-1], len(entries), str(path)))
@@ -159,6 +167,11 @@ def verify(
             checked.append(view.Checked.of_evidence(given, verdict, str(path)))
     whole = community(readings, month_of(month, UTC)) if len(readings) > 1 else None
     _report(checked, whole, as_json)
+
+
+def _same_community(what: str, found: str, asked: str | None) -> None:
+    if asked not in {None, found}:
+        raise EvidenceError(f"{what} is of community {found}, not of {asked}")
 
 
 def _report(checked: Sequence[view.Checked], whole: Community | None, as_json: bool) -> None:
@@ -190,16 +203,8 @@ def _evidence(home: _Home, partner: str, slot: str | None, contract: str | None)
     other, at = home.member(partner), moment(slot)
     key = None if at is None else Slot.at(at, home.charter.rules.slot_s).key
     about = About(home=home.file.owner, partner=other, slot=key, contract=contract)
-    names = name_of(home.reading, home.file.owner), name_of(home.reading, other)
-    words = f"what {names[0]} and {names[1]} signed to each other"
-    if at is not None:
-        words += f" for the slot of {at:%Y-%m-%d %H:%M} UTC"
-    if contract is not None:
-        words += f" about contract {contract}"
-    raw = home.export(about, words)
-    if read_export(raw).head.rows == 0:
-        raise ConfigError(f"the ledger holds nothing of {words}")
-    return f"evidence-{_file_name(names[0])}-{_file_name(names[1])}.txt", raw
+    names = (_file_name(name_of(home.reading, each)) for each in (about.home, other))
+    return f"evidence-{'-'.join(names)}.txt", home.export(about)
 
 
 def _file_name(name: str) -> str:

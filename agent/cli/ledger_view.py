@@ -15,14 +15,16 @@ from rich.text import Text
 from agent.ledger_report import (
     Community,
     Summary,
+    called,
     exact,
     name_of,
     netting_words,
     pays_words,
     printed,
 )
+from coordinator.charter import Charter
 from coordinator.evidence import Verdict
-from coordinator.ledger_export import Export
+from coordinator.ledger_export import About, Export
 from coordinator.ledger_reading import Reading, proof_words
 from coordinator.messages import Offer
 
@@ -101,6 +103,14 @@ def show_community(whole: Community) -> None:
     console.print(table)
 
 
+def about_words(about: About, charter: Charter) -> str:
+    """Return what evidence bears on."""
+    words = f"what {called(about.home, charter)} and {called(about.partner, charter)} signed to each other"
+    if about.slot is not None:
+        words += f" for the slot of {datetime.fromtimestamp(about.slot, UTC):%Y-%m-%d %H:%M} UTC"
+    return words if about.contract is None else f"{words} about contract {about.contract}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What a check of one file came to."""
@@ -137,32 +147,36 @@ class Checked:
     @classmethod
     def of_evidence(cls, given: Export, verdict: Verdict, file: str) -> "Checked":
         """Of what bears on a dispute."""
-        names = {home: member.name for home, member in given.charter.ever.items()}
-        currency = given.charter.currency
+        charter = given.charter
+        about, currency = given.about, charter.currency
+        assert about is not None
+
+        def name(home: str) -> str:
+            return called(home, charter)
 
         def contract(offer: Offer) -> str:
             start = f"{datetime.fromtimestamp(offer.slot, UTC):%Y-%m-%d %H:%M} UTC"
             price = exact(offer.price_micro * 1000)
-            sold = f"{names[offer.seller]} to {names[offer.sender]}, {offer.energy_wh} Wh at {price} {currency}/kWh"
+            sold = f"{name(offer.seller)} to {name(offer.sender)}, {offer.energy_wh} Wh at {price} {currency}/kWh"
             return f"{offer.contract_id} ({start}): {sold}"
 
         lines = [
-            f"evidence: {given.head.about}; {len(given.rows)} messages, every signature fits",
+            f"evidence: {about_words(about, charter)}; {len(given.rows)} messages, every signature fits",
             *(f"counts: {contract(offer)}" for offer in verdict.counted),
             *(f"does not count by what is shown: {contract(offer)}" for offer in verdict.not_counted),
             *(
-                f"signed by both: statement {each.number}, {names[each.sender]} owes {names[each.to]} "
+                f"signed by both: statement {each.number}, {name(each.sender)} owes {name(each.to)} "
                 f"{exact(each.balance_nano)} {currency} since the first contract"
                 for each in verdict.statements
             ),
-            *(f"proved: {names[each.accused]} {proof_words(each)}" for each in verdict.proofs),
+            *(f"proved: {name(each.accused)} {proof_words(each)}" for each in verdict.proofs),
         ]
         home = given.head.home
         return cls(
             file=file,
             home=home,
-            name=names[home],
-            community=given.charter.community_id,
+            name=name(home),
+            community=charter.community_id,
             lines=tuple(lines),
             problems=(),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from agent.dashboard.settings import DashboardSettings, Source
 from agent.demo.home_files import HomeFiles, end_of, home_config, simulator_settings
@@ -93,6 +93,22 @@ def _gated_clock(options: DemoOptions, street: Street, rules: Rules, anchor_at: 
     return ClockSettings(start_at=wait_at - waiting, anchor_at=anchor_at, speed=options.speed, gate=gate)
 
 
+def _member(files: HomeFiles, identity: Identity, *, masked: bool) -> Member:
+    try:
+        return Member(
+            id=files.id,
+            name=files.name,
+            public_key=encode_base64(identity.public_key),
+            broker=f"mqtt://127.0.0.1:{files.broker_port}",
+            exchange_key=encode_base64(identity.exchange_key) if masked else None,
+        )
+    except ValidationError:
+        raise ConfigError(
+            f"home {files.name!r} cannot be a member of a charter: a name is at most 24 letters, digits, blanks, dots, "
+            "dashes and underscores; change it in the folder's community.toml"
+        ) from None
+
+
 def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Settled:
     """Write the demo's files.
 
@@ -117,16 +133,7 @@ def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Sett
         )
         for n, (home, identity) in enumerate(zip(street.homes, identities, strict=True))
     )
-    members = [
-        Member(
-            id=f.id,
-            name=f.name,
-            public_key=encode_base64(identity.public_key),
-            broker=f"mqtt://127.0.0.1:{f.broker_port}",
-            exchange_key=encode_base64(identity.exchange_key) if options.masked else None,
-        )
-        for f, identity in zip(files, identities, strict=True)
-    ]
+    members = [_member(f, identity, masked=options.masked) for f, identity in zip(files, identities, strict=True)]
     charter = Charter(
         name=street.name[:24],
         currency=street.currency,

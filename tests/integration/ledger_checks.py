@@ -58,7 +58,9 @@ def prove_by_exports(street: RunningDemo, names: Sequence[str], folder: Path) ->
     (out / "changed.txt").write_bytes(changed)
     with pytest.raises(EvidenceError, match="something in it was changed"):
         ledger("verify", out / "changed.txt")
-    assert "right" in ledger("verify", "--config", street.file(names[0]).config)
+    assert "right" in ledger("verify", "--config", street.file(names[0]).config, "--community", community)
+    with pytest.raises(EvidenceError, match="is of community"):
+        ledger("verify", "--config", street.file(names[0]).config, "--community", "0" * 16)
     partner = shown(street.file(names[0]).config)["partners"][0]["name"]
     ledger("export", out, "--config", street.file(names[0]).config, "--about", partner)
     assert "counts: " in ledger("verify", out / f"evidence-{names[0]}-{partner}.txt")

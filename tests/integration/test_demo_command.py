@@ -5,15 +5,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.cli.demo import DEFAULT_PORT, _page_port
+from agent.cli.demo import DEFAULT_PORT, _page_port, demo
 from agent.demo.home_files import end_of
 from agent.demo.launch import allow_open_files
 from agent.demo.neighbours import built_in
 from agent.demo.options import DemoOptions
+from agent.demo.settle_in import settle_in
+from coordinator.clock import WallClock
 from coordinator.errors import ConfigError
 
 
@@ -68,3 +71,21 @@ def test_the_books_end_after_whole_trading_periods(tmp_path: Path, hours: float,
     options = DemoOptions(folder=tmp_path, hours=hours)
     street = built_in(options)
     assert (end_of(options, street) - street.start_at).total_seconds() == periods * 900
+
+
+def test_a_report_or_a_folder_that_cannot_be_written_is_told_before_the_demo_begins(tmp_path: Path) -> None:
+    """Not after the minutes it takes, with its table thrown away."""
+    nowhere = tmp_path / "none" / "report.json"
+    with pytest.raises(ConfigError, match=r"--report .* cannot be written: No such file or directory"):
+        demo(report=nowhere, no_page=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--keep .* cannot be made: File exists"):
+        demo(keep=tmp_path / "file", no_page=True)
+
+
+def test_a_recorded_home_whose_name_no_charter_takes_is_named_with_the_cure(tmp_path: Path) -> None:
+    options = DemoOptions(folder=tmp_path, homes=2)
+    street = built_in(options)
+    first = replace(street.homes[0], name="Number 12 (the blue house)")
+    with pytest.raises(ConfigError, match=r"home 'Number 12 \(the blue house\)' cannot be a member .* change it in"):
+        settle_in(options, replace(street, homes=(first, street.homes[1])), WallClock().now())

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from neighbourhood import Neighbourhood
 
+from agent.cli.ledger_view import Checked
 from coordinator.charter_history import History
 from coordinator.clock import unix_ms
 from coordinator.codec import encode
 from coordinator.errors import CommonwattError, ConfigError
-from coordinator.evidence import About, judge, rows_about
+from coordinator.evidence import judge, rows_about
 from coordinator.identity import Identity, encode_base64
 from coordinator.ledger import GENESIS, Mark, Origin, Row, chain, local
-from coordinator.ledger_export import EvidenceError, Export, export, read_export
+from coordinator.ledger_export import About, EvidenceError, Export, export, read_export
 from coordinator.ledger_file import read_ledger
 from coordinator.ledger_reading import Reading, entries_of, read
 from coordinator.messages import ADAPTER
@@ -166,8 +167,9 @@ def test_evidence_of_one_contract_proves_it_to_a_stranger_and_shows_nothing_priv
     entries = entries_of(rows, traded.street.charter, traded.one.id)
     contract = whole(read_export(traded.export(rows, traded.one))).count[0]
     about = About(home=traded.one.id, partner=traded.other.id, contract=contract.id)
-    raw = traded.export(tuple(rows_about(rows, entries, about)), traded.one, about="one contract")
+    raw = traded.export(tuple(rows_about(rows, entries, about)), traded.one, about=about)
     given = read_export(raw)
+    assert given.about == about
     assert not given.whole
     assert not any(row.origin is Origin.LOCAL for row in given.rows)
     verdict = judge(entries_of(given.rows, given.charter, given.head.home), given.charter, given.head.home)
@@ -179,6 +181,26 @@ def test_evidence_of_one_contract_proves_it_to_a_stranger_and_shows_nothing_priv
     assert len(everything) > len(given.rows)
     of_slot = About(home=traded.one.id, partner=traded.other.id, slot=contract.slot)
     assert len(given.rows) <= len(tuple(rows_about(rows, entries, of_slot))) < len(everything)
+
+
+def test_evidence_with_a_member_that_never_was_is_shown_by_its_id_and_says_nothing_in_words_of_its_own(
+    traded: Traded,
+) -> None:
+    stranger = Identity.from_seed(b"stranger".ljust(32))
+    rows = traded.rows(traded.one)
+    sold = next(row for row in rows if row.origin is Origin.OWN and b'"kind":"offer"' in row.wire[:30])
+    said = json.loads(sold.wire.partition(b"\n")[0]) | {"seller": stranger.id}
+    wire = encode(ADAPTER.validate_json(json.dumps(said)), traded.one).wire
+    forged = Row(number=sold.number, at_ms=sold.at_ms, origin=sold.origin, wire=wire, hash=sold.hash)
+    raw = traded.export((forged,), traded.one, about=About(home=traded.one.id, partner=stranger.id))
+    given = read_export(raw)
+    verdict = judge(entries_of(given.rows, given.charter, given.head.home), given.charter, given.head.home)
+    shown = Checked.of_evidence(given, verdict, "evidence.txt").lines
+    assert shown[0].startswith(f"evidence: what home 1 and {stranger.id} signed to each other; 1 messages")
+    assert shown[1].startswith("does not count by what is shown: ")
+    assert stranger.id in shown[1]
+    with pytest.raises(EvidenceError, match="line 2"):
+        read_export(raw.replace(f'"partner":"{stranger.id}"'.encode(), b'"partner":"\\u001b[1A proved"'))
 
 
 def test_a_file_that_is_no_ledger_is_an_error_of_one_sentence(tmp_path: Path) -> None:
