@@ -7,8 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 
 from agent.config import HomeConfig
-from agent.devices.energy import SlotEnergy
-from agent.devices.reading import HomeReading
+from agent.devices.energy import Counters, SlotEnergy
 from agent.forecast.evaluation import DayAccuracy, day_accuracy
 from agent.forecast.forecaster import Forecast, Forecaster
 from agent.forecast.weather import WeatherSource
@@ -104,30 +103,17 @@ class HomeMemory:
             )
         )
 
-    def save_reading(self, reading: HomeReading) -> None:
-        """Keep where the meter's counters stood, so that a restart can tell what flowed in between."""
-        if reading.import_wh is not None and reading.export_wh is not None:
-            values = [reading.at.isoformat(), reading.import_wh, reading.export_wh]
-            self._store.set_fact("counters", json.dumps(values))
+    def save_counters(self, counters: Counters) -> None:
+        """Keep where the meter's counters stood at a slot's start, so that a restart can tell what flowed since."""
+        values = [counters.at.isoformat(), counters.import_wh, counters.export_wh]
+        self._store.set_fact("counters", json.dumps(values))
 
-    def last_reading(self) -> HomeReading | None:
-        """Return the last kept state of the counters; its powers are unknown."""
+    def counters(self) -> Counters | None:
+        """Return the counters last kept."""
         if (kept := self._store.fact("counters")) is None:
             return None
         at, import_wh, export_wh = json.loads(kept)
-        return HomeReading(
-            at=datetime.fromisoformat(at),
-            monotonic_s=0.0,
-            grid_w=None,
-            pv_w=None,
-            battery_w=None,
-            load_w=None,
-            soc_pct=None,
-            import_wh=import_wh,
-            export_wh=export_wh,
-            quality="absent",
-            missing=("grid_w", "pv_w", "battery_w", "load_w"),
-        )
+        return Counters(at=datetime.fromisoformat(at), import_wh=import_wh, export_wh=export_wh)
 
     def worn_is(self, day: date | None, shared_wh: float) -> None:
         """Keep what the battery moved for neighbours on this day, so that a restart does not lift the owner's limit."""

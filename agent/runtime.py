@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from agent.charter_now import current_charter, until_changed
@@ -41,6 +42,9 @@ WEATHER_S = 3 * 3600.0
 """Wall seconds between two questions for the weather; its forecasts are renewed about as often."""
 PEERS_S = 2.0
 """Wall seconds between two looks at who is online."""
+
+SLOTS_AT_ONCE = 4
+"""So many slots are settled per reading: each is planned, signed and written, some ten milliseconds on a slow disk."""
 
 
 class Agent:
@@ -96,9 +100,12 @@ class Agent:
         self._transport = Transport(
             links, self.clock, self._link_notice, options=options, sealer=sealing, allow=limit.allow
         )
-        self._meter = SlotMeter(self.charter.rules.slot_s)
-        if (last := self._memory.last_reading()) is not None:
-            self._meter.add(last)  # what flowed while the agent was away is still counted
+        self._meter = SlotMeter(
+            self.charter.rules.slot_s,
+            since=self._memory.counters(),  # what flowed while the agent was away is still counted
+            on_anew=lambda why: self.notice("warning", f"metering begins anew: {why}"),
+        )
+        self._done: deque[SlotEnergy] = deque()
         self._node: Node | None = None
         self._steering: Steering | None = None
         self._devices: Sequence[Polled] = ()
@@ -211,9 +218,8 @@ class Agent:
         if not self._seen_whole and reading.quality == "valid":
             self._seen_whole = True
             self.notice("info", f"all devices answer: {home_words(reading)}")
-        for energy in self._meter.add(reading):
-            self._slot_done(energy)
-            self._memory.save_reading(reading)
+        self._done += self._meter.add(reading)
+        self._settle_slots()
         seen = connection(reading, self._devices)
         self.home.grid_gone = seen.gone
         if self._guard_here is not None:
@@ -224,6 +230,15 @@ class Agent:
         shared = self._steering.shared if self._steering else None
         self._display.state(reading, status, self.home.known_target(slot), shared)
         self._display.notices(self._warnings())
+
+    def _settle_slots(self) -> None:
+        """Take the slots that are over, a few at a time: after a pause there are many, and the loop must go on."""
+        if not self._done:
+            return
+        for _ in range(min(SLOTS_AT_ONCE, len(self._done))):
+            self._slot_done(self._done.popleft())
+        if not self._done and self._meter.since is not None:
+            self._memory.save_counters(self._meter.since)
 
     def _slot_done(self, energy: SlotEnergy) -> None:
         self.home.slot_done(energy)

@@ -1,7 +1,7 @@
 """The energy of each slot, from the meter's counters and the powers. Pure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,10 @@ _LEAST_COVERAGE = 0.5
 _WHOLE = 0.99
 _GAP_SHARE = 1 / 3
 """A gap between readings longer than this share of a slot makes the slot's figures estimates."""
+BEHIND_S = 2 * 3600
+"""A clock so far behind the newest reading is not set yet: a Raspberry Pi begins with the hour it last wrote down."""
+AWAY_S = 2 * 86400
+"""What flowed over a longer pause is in no slot: nobody waits for its bills any more, and most of it is a guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +51,16 @@ class SlotEnergy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Point:
+class Counters:
+    """Where the meter's counters stood at a moment."""
+
     at: datetime
     import_wh: float
     export_wh: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point(Counters):
     held: bool
 
 
@@ -89,21 +99,42 @@ class SlotMeter:
     """Cuts the stream of readings into slots.
 
     The first slot is left out unless its start was seen. A slot is closed by the first reading at or after its end.
+    After a clock that was far ahead, or a pause of days, it begins anew.
 
     Args:
         slot_s: Length of a slot [s].
         power_max_w: Faster growth of a counter is a misread [W].
+        since: Where the counters stood at the newest slot's start that an earlier process saw.
+        on_anew: Is told why it begins anew.
     """
 
-    def __init__(self, slot_s: int, power_max_w: float = 100_000.0) -> None:
+    def __init__(
+        self,
+        slot_s: int,
+        power_max_w: float = 100_000.0,
+        *,
+        since: Counters | None = None,
+        on_anew: Callable[[str], None] = lambda why: None,
+    ) -> None:
         self._slot_s = slot_s
-        self._import = SteadyCounter(power_max_w)
-        self._export = SteadyCounter(power_max_w)
-        self._powers = {name: _Integral(slot_s) for name in _POWERS}
+        self._power_max_w = power_max_w
+        self._on_anew = on_anew
+        self._begin()
+        if since is not None:
+            self._take(since.at, since.import_wh, since.export_wh, held=False)
+
+    def _begin(self) -> None:
+        self._import, self._export = SteadyCounter(self._power_max_w), SteadyCounter(self._power_max_w)
+        self._powers = {name: _Integral(self._slot_s) for name in _POWERS}
         self._last: _Point | None = None
         self._start: _Point | None = None
         self._soc: tuple[datetime, float] | None = None
         self._estimated = False
+
+    @property
+    def since(self) -> Counters | None:
+        """Where the counters stood when the running slot began, for the next process; None if that was not seen."""
+        return self._start
 
     def add(self, reading: HomeReading) -> list[SlotEnergy]:
         """Take one reading; return the slots it closes, oldest first.
@@ -112,19 +143,31 @@ class SlotMeter:
         """
         if reading.import_wh is None or reading.export_wh is None:
             return []
-        if self._last is not None and reading.at <= self._last.at:
-            return []
-        import_wh, import_held = self._import.add(reading.at, reading.import_wh)
-        export_wh, export_held = self._export.add(reading.at, reading.export_wh)
-        held = import_held or export_held or not {"import_wh", "export_wh"}.isdisjoint(reading.missing)
-        point = _Point(at=reading.at, import_wh=import_wh, export_wh=export_wh, held=held)
+        if self._last is not None:
+            gone_s = (reading.at - self._last.at).total_seconds()
+            if why := _broken_off(gone_s):
+                self._begin()
+                self._on_anew(why)
+            elif gone_s <= 0:
+                return []
         if reading.quality == "valid":
             for name, integral in self._powers.items():
                 integral.add(reading.at, getattr(reading, name))
-        closed = self._close_until(point, reading.soc_pct)
-        self._last = point
+        held = not {"import_wh", "export_wh"}.isdisjoint(reading.missing)
+        closed = self._take(reading.at, reading.import_wh, reading.export_wh, held=held, soc_pct=reading.soc_pct)
         if reading.soc_pct is not None:
             self._soc = (reading.at, reading.soc_pct)
+        return closed
+
+    def _take(
+        self, at: datetime, import_wh: float, export_wh: float, *, held: bool, soc_pct: float | None = None
+    ) -> list[SlotEnergy]:
+        steady_import_wh, import_held = self._import.add(at, import_wh)
+        steady_export_wh, export_held = self._export.add(at, export_wh)
+        held = held or import_held or export_held
+        point = _Point(at=at, import_wh=steady_import_wh, export_wh=steady_export_wh, held=held)
+        closed = self._close_until(point, soc_pct)
+        self._last = point
         return closed
 
     def so_far(self, now: datetime) -> tuple[float, float] | None:
@@ -195,6 +238,15 @@ class SlotMeter:
         before_at, before_pct = self._soc
         share = (at - before_at) / (newest_at - before_at)
         return before_pct + share * (newest_pct - before_pct)
+
+
+def _broken_off(gone_s: float) -> str:
+    """Return why the readings before say nothing of this one, which is so much later; nothing where they do."""
+    if gone_s < -BEHIND_S:
+        return f"the clock is {-gone_s / 3600:.1f} h behind the newest reading: it was wrong then, or is now"
+    if gone_s > AWAY_S:
+        return f"no reading for {gone_s / 86400:.1f} days: what flowed meanwhile is in no bill"
+    return ""
 
 
 def _pieces(begin: datetime, end: datetime, slot_s: int) -> Iterator[tuple[datetime, datetime]]:

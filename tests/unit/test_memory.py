@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.config import load_config
-from agent.devices.energy import SlotEnergy
+from agent.devices.energy import Counters, SlotEnergy
 from agent.first_files import write_first_files
 from agent.forecast.forecaster import Forecast
 from agent.memory import HomeMemory
@@ -71,3 +71,16 @@ def test_yesterdays_accuracy_is_that_of_the_forecast_issued_at_its_local_midnigh
     assert (found.mean_w, found.mae_w, found.mae_day_w, found.inside_pct) == pytest.approx((400, 20, 120, 100))
     assert memory.yesterday(Slot.at(NOW + timedelta(days=1), 900)) is None
     memory.close()
+
+
+def test_where_the_counters_stood_when_the_running_slot_began_is_known_after_a_restart(tmp_path: Path) -> None:
+    config = load_config(write_first_files(tmp_path, name="home-1", timezone="UTC", currency="EUR"))
+    config.home.data_dir.mkdir(exist_ok=True)
+    memory = HomeMemory(config, Rules(), NOW)
+    assert memory.counters() is None
+    stood = Counters(at=NOW, import_wh=123_456.25, export_wh=7.5)
+    memory.save_counters(stood)
+    memory.close()
+    again = HomeMemory(config, Rules(), NOW)
+    assert again.counters() == stood
+    again.close()

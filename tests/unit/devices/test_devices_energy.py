@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.devices.counter import NEW_EPOCH_AFTER, SteadyCounter
-from agent.devices.energy import SlotEnergy, SlotMeter
+from agent.devices.energy import Counters, SlotEnergy, SlotMeter
 from agent.devices.reading import HomeReading, Quality
 
 START = datetime(2024, 6, 12, 10, tzinfo=UTC)
@@ -191,3 +191,53 @@ def test_repeated_or_incomplete_reading_counts_for_nothing() -> None:
     assert feed(meter, reading(800, 9e9), reading(790, 0), reading(850, None)) == []
     (energy,) = feed(meter, *steady(810, 900, 10))
     assert (energy.import_wh, energy.estimated) == (225, False)
+
+
+def test_a_restart_in_the_middle_of_a_slot_loses_nothing_of_it() -> None:
+    before = SlotMeter(SLOT_S)
+    assert len(feed(before, *steady(-5, 1205, 10))) == 1
+    assert before.since is not None
+    assert before.since.at == START + timedelta(seconds=SLOT_S)
+    after = SlotMeter(SLOT_S, since=before.since)
+    assert [(e.slot.start_at, e.import_wh) for e in feed(after, *steady(1265, 2705, 10))] == [
+        (START + timedelta(seconds=900), 225),
+        (START + timedelta(seconds=1800), 225),
+    ]
+    assert after.so_far(START + timedelta(seconds=2705)) == pytest.approx((1.25, 0))
+
+
+def test_a_slot_that_was_over_while_the_home_was_away_is_closed_by_the_first_reading() -> None:
+    before = SlotMeter(SLOT_S)
+    feed(before, *steady(0, 950, 10))
+    after = SlotMeter(SLOT_S, since=before.since)
+    assert [energy.import_wh for energy in feed(after, reading(3600, 1900))] == [225, 225, 225]
+
+
+@pytest.mark.parametrize("wrong_s", [365 * 86_400, 3 * 86_400])
+def test_a_clock_that_was_far_ahead_neither_invents_slots_nor_ends_metering(wrong_s: int) -> None:
+    said: list[str] = []
+    meter = SlotMeter(SLOT_S, on_anew=said.append)
+    feed(meter, *steady(0, 1000, 10))
+    ahead = reading(1010 + wrong_s, 1252.5)
+    assert meter.add(ahead) == []
+    closed = feed(meter, *steady(1020, 2700, 10))
+    assert [(e.slot.start_at, e.import_wh) for e in closed] == [(START + timedelta(seconds=1800), 225)]
+    assert len(said) == 2
+    assert "no reading for" in said[0]
+    assert "behind the newest reading" in said[1]
+
+
+def test_a_kept_time_of_the_far_future_is_not_waited_for_but_a_clock_that_is_not_set_yet_is() -> None:
+    for ahead_s, closes in ((365 * 86_400, 1), (3600, 0)):
+        since = Counters(at=START + timedelta(seconds=ahead_s), import_wh=1000, export_wh=0)
+        meter = SlotMeter(SLOT_S, since=since)
+        assert len(feed(meter, *steady(0, 900, 10))) == closes
+
+
+def test_a_pause_of_a_day_is_closed_slot_by_slot_and_one_of_weeks_is_not() -> None:
+    said: list[str] = []
+    for pause_s, closes in ((86_400, 96), (14 * 86_400, 0)):
+        meter = SlotMeter(SLOT_S, on_anew=said.append)
+        feed(meter, *steady(0, 600, 10))
+        assert len(feed(meter, reading(600 + pause_s, 30_000))) == closes
+    assert len(said) == 1
