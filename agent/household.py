@@ -378,10 +378,14 @@ class TradingHome:
         """Return the metered slots whose bill is still to come, as plain JSON values: a restart must not lose them."""
         return [asdict(metered) for metered in self._now.metered.values()]
 
-    def target(self, slot: Slot, now: datetime) -> SlotTarget:
-        """Return the slot's target; a slot that was not negotiated gets a plan without neighbours."""
+    def target(self, slot: Slot, now: datetime, firm_wh: int = 0) -> SlotTarget:
+        """Return the slot's target; a slot whose gate no planner of this process saw gets a plan of its own.
+
+        Args:
+            firm_wh: What is agreed for such a slot, + bought: an earlier process may have negotiated it.
+        """
         if slot.key not in self._now.targets:
-            self._aim(slot, self._make_planner(slot, now), 0)
+            self.gate_closed(slot, firm_wh, now)
         return self._now.targets[slot.key]
 
     def known_target(self, slot: Slot) -> SlotTarget | None:

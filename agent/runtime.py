@@ -35,6 +35,7 @@ from coordinator.links import LinkNotice, LinkOptions
 from coordinator.mosquitto import open_broker, tls_listener
 from coordinator.node import Node, NodeOptions
 from coordinator.peers import RateLimit
+from coordinator.sessions import Session
 from coordinator.slots import Slot
 from coordinator.transport import Transport
 
@@ -256,7 +257,9 @@ class Agent:
             return
         now = self.clock.now()
         slot = self._slot()
-        target = self.home.target(slot, now)
+        session, book = Session(slot.key), node.desk.trader.book
+        firm_wh = book.net_wh(session) if book.closed(session) else 0  # a process before this one closed its gate
+        target = self.home.target(slot, now, firm_wh)
         aim = Aim(net_wh=target.net_wh, traded_wh=target.traded_wh, battery_w=target.battery_w, reach_w=target.reach_w)
         others = node.desk.neighbours.fresh(now, steering.sharing.life_s)
         news = steering.steer(reading, now=now, slot=slot, aim=aim, so_far=self._meter.so_far(now), others=others)

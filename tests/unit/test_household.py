@@ -367,6 +367,15 @@ def test_a_slot_that_was_not_negotiated_is_planned_alone() -> None:
     assert mine.known_target(SLOT.shifted(1)) is not None
 
 
+def test_what_was_agreed_before_a_restart_is_delivered_after_it() -> None:
+    mine = home()
+    mine.observe(reading(START, 50.0))
+    target = mine.target(SLOT, START, firm_wh=-500)
+    assert target.traded_wh == -500
+    assert target.battery_w >= 500 - 1
+    assert mine.target(SLOT, START) is target
+
+
 def test_the_next_slot_is_planned_with_what_the_battery_will_hold_then() -> None:
     mine = home(tariff=DEAR_EVENING)
     mine.observe(reading(START, 50.0))
