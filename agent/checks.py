@@ -114,10 +114,12 @@ def _tariff(config: HomeConfig, charter: Charter, clock: Clock) -> Finding:
     rules, now = charter.rules, clock.now()
     first, count = Slot.at(now, rules.slot_s), rules.horizon_slots + 1
     try:
-        tariff = open_tariff(config.tariff, config.home.timezone, config.home.data_dir)
+        tariff = open_tariff(config.tariff, config.home.timezone, config.home.data_dir, live=True)
         prices = [(tariff.import_micro(slot), tariff.export_micro(slot)) for slot in first.horizon(count)]
     except ConfigError as error:
         return wrong("tariff", str(error))
+    if trouble := tariff.trouble(now):
+        return wrong("tariff", trouble)
     imports, exports = (sorted({from_micro(price) for price in column}) for column in zip(*prices, strict=True))
     hours = count * rules.slot_s / 3600
     taken, given = (f"{row[0]:f}" + (f" to {row[-1]:f}" if len(row) > 1 else "") for row in (imports, exports))

@@ -151,6 +151,7 @@ export_per_kwh = 0.08
 # Instead of [tariff.fixed], a CSV file with the lines time_utc,import_price_per_kwh,export_price_per_kwh. For example:
 #[tariff]
 #file = "tariff.csv"
+# Rows may be added while the home runs. Past the end of the file the day before's prices hold, and you are told.
 
 [poll]
 # Devices are read this often, in seconds.

@@ -33,7 +33,8 @@ def weather_source(config: HomeConfig) -> WeatherSource | None:
     if not home.weather or home.location is None:
         return None
     latitude, longitude = home.location
-    return WeatherSource(home.data_dir / "weather.json", latitude=latitude, longitude=longitude)
+    clock = config.clock.clock() if config.clock else None
+    return WeatherSource(home.data_dir / "weather.json", latitude=latitude, longitude=longitude, clock=clock)
 
 
 class HomeMemory:
@@ -63,7 +64,7 @@ class HomeMemory:
             Facts(
                 name=home.name,
                 timezone=home.zone,
-                tariff=open_tariff(config.tariff, home.timezone, home.data_dir),
+                tariff=open_tariff(config.tariff, home.timezone, home.data_dir, live=True),
                 battery=config.battery.battery() if config.battery else None,
                 connection_max_w=1000 * home.connection_kw if home.connection_kw else float("inf"),
                 wear_per_kwh=config.battery.wear_per_kwh if config.battery else 0.0,

@@ -317,4 +317,5 @@ class Agent:
         away = [link for link in self._transport.links if link.kind in ("away", "refused")]
         island = ["there is no grid: no trades until it is back"] if self.home.grid_gone else []
         concerns = self._node.concerns() if self._node is not None else []
-        return devices + island + [f"{link.name}: {link.reason}" for link in away] + concerns
+        prices = [trouble] if (trouble := self.home.facts.tariff.trouble(self.clock.now())) else []
+        return devices + island + prices + [f"{link.name}: {link.reason}" for link in away] + concerns

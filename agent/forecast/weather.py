@@ -6,6 +6,7 @@ Open-Meteo needs no key and no account; it learns the coordinates asked for, so 
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,20 @@ from typing import Any
 import numpy as np
 
 from agent.forecast.history import Floats, Ints
+from coordinator.clock import Clock, WallClock
 from coordinator.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+Rows = dict[int, list[float | None]]
+"""Hourly values by Unix second, in the order of `VARIABLES`."""
 
 URL = "https://api.open-meteo.com/v1/forecast"
 VARIABLES = ("temperature_2m", "shortwave_radiation", "cloud_cover")
 PAST_DAYS = 92
 """Past days the service tells again: enough to learn from after the first call."""
+KEPT_DAYS, AHEAD_DAYS = 400, 7
+"""Rows of other days are not believed, and not kept: forecasts learn from a year at most."""
 _HOUR_S = 3600
 _TIMEOUT_S = 20.0
 
@@ -50,8 +57,8 @@ class WeatherError(Exception):
     """The service said something that is no weather."""
 
 
-def parse(answer: Mapping[str, Any], variables: Sequence[str] = VARIABLES) -> dict[int, list[float | None]]:
-    """Return the hourly rows of the service's answer by Unix second.
+def parse(answer: Mapping[str, Any], variables: Sequence[str] = VARIABLES) -> Rows:
+    """Return the hourly rows of the service's answer by Unix second; what is no finite number is None.
 
     Raises:
         WeatherError: If the answer is not of the documented form.
@@ -60,10 +67,10 @@ def parse(answer: Mapping[str, Any], variables: Sequence[str] = VARIABLES) -> di
         hourly = answer["hourly"]
         columns = [hourly[name] for name in variables]
         rows = {
-            int(at): [None if value is None else float(value) for value in row]
+            int(at): [None if value is None or not math.isfinite(value) else float(value) for value in row]
             for at, *row in zip(hourly["time"], *columns, strict=True)
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WeatherError(f"the weather service's answer is not of the known form ({error!r})") from None
     if any(at % _HOUR_S for at in rows):
         raise WeatherError("the weather service's times are not whole hours")
@@ -84,13 +91,16 @@ class WeatherSource:
         ConfigError: If the extra `weather` is not installed.
     """
 
-    def __init__(self, path: Path, *, latitude: float, longitude: float, url: str = URL) -> None:
+    def __init__(
+        self, path: Path, *, latitude: float, longitude: float, url: str = URL, clock: Clock | None = None
+    ) -> None:
         try:
             import httpx  # noqa: F401
         except ImportError as error:
             raise ConfigError(f"home.weather needs {error.name}: pip install 'commonwatt[weather]'") from None
         self._path = path
         self._url = url
+        self._clock = clock or WallClock()
         self._query = {
             "latitude": str(round(latitude, 1)),
             "longitude": str(round(longitude, 1)),
@@ -103,30 +113,40 @@ class WeatherSource:
 
     def kept(self) -> Weather | None:
         """Return what is on disk, or None."""
-        return _weather(self._rows())
+        return _weather(self._near(self._rows()))
 
     def refresh(self) -> Weather | None:
         """Ask the service, keep its answer, and return all that is known; without an answer, what was kept."""
         import httpx
 
-        rows = self._rows()
+        rows = self._near(self._rows())
         try:
             answer = httpx.get(self._url, params=self._query, timeout=_TIMEOUT_S)
             answer.raise_for_status()
-            rows |= parse(answer.json())
+            rows |= self._near(parse(answer.json()))
         except (httpx.HTTPError, ValueError, WeatherError) as error:
             log.warning("weather: %s; going on with what was kept", error)
             return _weather(rows)
-        part = self._path.with_suffix(".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(rows))
-        part.replace(self._path)
+        try:
+            part = self._path.with_suffix(".part")
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(rows))
+            part.replace(self._path)
+        except OSError as error:
+            log.warning("weather: %s cannot be written (%s); it is asked again after a restart", self._path, error)
         return _weather(rows)
 
-    def _rows(self) -> dict[int, list[float | None]]:
+    def _near(self, rows: Rows) -> Rows:
+        """Return the rows that can be true and of use: one absurd time would ask for all the memory there is."""
+        now_s = self._clock.now().timestamp()
+        first, last = now_s - KEPT_DAYS * 86_400, now_s + AHEAD_DAYS * 86_400
+        return {at: row for at, row in rows.items() if first <= at <= last}
+
+    def _rows(self) -> Rows:
         try:
             kept = json.loads(self._path.read_text())
-            return {int(at): [*row] for at, row in kept.items() if len(row) == len(VARIABLES)}
+            usable = ((int(at), row) for at, row in kept.items() if len(row) == len(VARIABLES))
+            return {at: [*row] for at, row in usable if at % _HOUR_S == 0}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, TypeError) as error:

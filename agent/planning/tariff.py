@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from agent.planning.problem import Floats
 from agent.planning.tariff_file import read_tariff
+from agent.planning.tariff_live import GrowingRates
 from coordinator.errors import ConfigError
 from coordinator.quantities import from_micro, round_ratio, to_micro
 from coordinator.slots import Slot
@@ -117,6 +118,10 @@ class Rates(Protocol):
         ...
 
 
+_KNOWN_MAX = 1_000
+"""Slots remembered: a plan asks for the same ones many times, a year of them is nobody's use."""
+
+
 class _FixedRates:
     step_s = 86_400
 
@@ -147,6 +152,10 @@ class Tariff:
     def __init__(self, rates: Rates) -> None:
         self._rates = rates
         self._known: dict[Slot, tuple[int, int]] = {}
+
+    def trouble(self, now: datetime) -> str:
+        """Return what the owner must do for right prices, or nothing."""
+        return self._rates.trouble(now) if isinstance(self._rates, GrowingRates) else ""
 
     def import_micro(self, slot: Slot) -> int:
         """Return the price of taking energy from the grid, in micro-units per kWh.
@@ -181,22 +190,27 @@ class Tariff:
                     f"the import price {from_micro(known[0])}: a home would earn by doing nothing. "
                     "Check the two prices."
                 )
-            self._known[slot] = known
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            if not isinstance(self._rates, GrowingRates):  # its next row may say better
+                self._known[slot] = known
         return known
 
 
-def open_tariff(settings: TariffSettings, timezone: str, folder: Path) -> Tariff:
+def open_tariff(settings: TariffSettings, timezone: str, folder: Path, *, live: bool = False) -> Tariff:
     """Build the tariff an owner configured.
 
     Args:
         timezone: IANA name; the local days of `time_of_use` are of this zone.
         folder: Where a relative `file` lies.
+        live: For a running home: the file may grow, and past its end the day before's prices hold.
 
     Raises:
         ConfigError: If the timezone is unknown or the file cannot be used.
     """
     if settings.file is not None:
-        return Tariff(read_tariff(folder / settings.file))
+        path = folder / settings.file
+        return Tariff(GrowingRates(path) if live else read_tariff(path))
     if settings.fixed is not None:
         if settings.fixed.export_per_kwh > settings.fixed.import_per_kwh:
             raise ConfigError(

@@ -31,6 +31,11 @@ class FileRates:
         self.step_s = steps.most_common(1)[0][0] if steps else 3600
 
     @property
+    def first_s(self) -> int:
+        """The time of the first row, Unix second."""
+        return self._seconds[0]
+
+    @property
     def known_until(self) -> datetime:
         """The end of the last row."""
         return datetime.fromtimestamp(self._seconds[-1] + self.step_s, UTC)
@@ -42,15 +47,20 @@ class FileRates:
             ConfigError: If no row covers it. Yesterday's price is never silently repeated: a plan on a wrong price
                 costs money without anybody noticing.
         """
-        index = bisect_right(self._seconds, second) - 1
-        if index < 0 or second >= self._seconds[index] + self.step_s:
+        found = self.find(second)
+        if found is None:
             first = datetime.fromtimestamp(self._seconds[0], UTC)
             raise ConfigError(
                 f"{self._name}: no price for {datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M} UTC; the file knows "
                 f"{first:%Y-%m-%d %H:%M} to {self.known_until:%Y-%m-%d %H:%M} UTC. Add rows for that time, "
                 "or use a fixed or time_of_use tariff."
             )
-        return self._rates[index]
+        return found
+
+    def find(self, second: int) -> tuple[int, int] | None:
+        """Return the prices as `at` does, None where no row covers the second."""
+        index = bisect_right(self._seconds, second) - 1
+        return None if index < 0 or second >= self._seconds[index] + self.step_s else self._rates[index]
 
 
 def read_tariff(path: Path) -> FileRates:

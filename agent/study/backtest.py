@@ -96,7 +96,8 @@ def issue_keys(community: Community, walk: Walk) -> Ints:
         end = min(end, walk.end_at.timestamp() - 1)
     chosen = (keys >= max(begin, keys[0] + DAY_S)) & (keys <= end)
     if walk.issue == "midnight":
-        chosen &= LocalTime(community.timezone).seconds(keys) % DAY_S == 0
+        # The first slot of each local day: zones of half hours never have a slot of an hour begin at midnight.
+        chosen &= LocalTime(community.timezone).seconds(keys) % DAY_S < community.slot_s
     if not chosen.any():
         raise ConfigError(
             f"{community.name}: no forecast can be issued in that span: the record runs from {community.start_at:%F} "

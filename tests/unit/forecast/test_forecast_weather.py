@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from agent.forecast.weather import VARIABLES, WeatherSource
+from coordinator.clock import ManualClock
 
 FIRST = 1_772_409_600  # 2026-03-02T00:00Z
 
@@ -52,7 +54,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def source(path: Path, url: str) -> WeatherSource:
-    return WeatherSource(path, latitude=52.51627, longitude=13.37769, url=url)
+    clock = ManualClock(datetime.fromtimestamp(FIRST, UTC))
+    return WeatherSource(path, latitude=52.51627, longitude=13.37769, url=url, clock=clock)
 
 
 def test_hourly_values_are_looked_up_for_slots_and_unknown_ones_stay_unknown(service: str, tmp_path: Path) -> None:
@@ -80,7 +83,14 @@ def test_a_newer_answer_joins_what_was_kept(service: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(503, ""), (200, "no json"), (200, "[]"), (200, '{"hourly": {"time": [1]}}'), (200, '{"hourly": {"time": "x"}}')],
+    [
+        (503, ""),
+        (200, "no json"),
+        (200, json.dumps(answer(3600 * 10**9, [5.0]))),
+        (200, "[]"),
+        (200, '{"hourly": {"time": [1]}}'),
+        (200, '{"hourly": {"time": "x"}}'),
+    ],
 )
 def test_a_failing_service_leaves_what_was_kept(service: str, tmp_path: Path, status: int, body: str) -> None:
     place = source(tmp_path / "weather.json", service)
@@ -102,3 +112,22 @@ def test_a_damaged_file_is_asked_anew(service: str, tmp_path: Path) -> None:
     weather = source(tmp_path / "weather.json", service).refresh()
     assert weather is not None
     assert weather.values[0, 0] == 1.0
+
+
+def test_absurd_times_and_numbers_are_neither_believed_nor_kept(service: str, tmp_path: Path) -> None:
+    """One row a million years ahead would ask for more memory than there is, at every start."""
+    path = tmp_path / "weather.json"
+    path.write_text(json.dumps({str(3600 * 10**9): [1.0, 2.0, 3.0], str(FIRST + 60): [1.0, 2.0, 3.0]}))
+    assert source(path, service).kept() is None
+    Service.body = json.dumps(answer(FIRST, [1.0, float("inf"), float("nan")]))
+    weather = source(path, service).refresh()
+    assert weather is not None
+    np.testing.assert_array_equal(weather.values[:, 0], [1.0, np.nan, np.nan])
+    assert set(json.loads(path.read_text())) == {str(FIRST + 3600 * hour) for hour in range(3)}
+
+
+def test_a_full_disk_costs_only_what_a_restart_asks_again(service: str, tmp_path: Path) -> None:
+    (tmp_path / "weather.part").mkdir()
+    weather = source(tmp_path / "weather.json", service).refresh()
+    assert weather is not None
+    assert weather.values[1, 0] == 2.5

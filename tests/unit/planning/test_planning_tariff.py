@@ -1,5 +1,5 @@
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +162,57 @@ def test_wrong_settings_say_what_is_wrong(change: dict[str, object], said: str) 
 def test_unknown_timezone_is_named() -> None:
     with pytest.raises(ConfigError, match="Europe/Nowhere"):
         tou("Europe/Nowhere")
+
+
+def live(path: Path, *hours: int, price: float = 0.3) -> Tariff:
+    """Write a file with a price for each of these hours of 2026-03-01, and open it for a running home."""
+    rows = [
+        f"{datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=h):%Y-%m-%dT%H:%M:%SZ},{price + h / 100},0.05"
+        for h in hours
+    ]
+    write(path, *rows)
+    return open_tariff(TariffSettings(file=Path(path.name)), "UTC", path.parent, live=True)
+
+
+def test_a_running_home_plans_past_the_end_of_its_file_with_the_day_befores_prices(tmp_path: Path) -> None:
+    """Tomorrow's prices are published in the afternoon; a plan of the morning looks a day ahead."""
+    tariff = live(tmp_path / "tariff.csv", *range(30))
+    imports, _ = tariff.prices(slot("2026-03-01T20:00", 3600), 24)
+    assert imports[:10] == pytest.approx([0.3 + h / 100 for h in range(20, 30)])
+    assert imports[10:] == pytest.approx([0.3 + h / 100 for h in range(6, 20)])
+    assert tariff.trouble(datetime(2026, 3, 2, 5, tzinfo=UTC)) == ""
+    for day in (2, 9):
+        at = datetime(2026, 3, day, 7, tzinfo=UTC)
+        assert tariff.import_micro(Slot.at(at, 900)) == 370_000
+        assert "no prices since 2026-03-02 06:00 UTC: the day before's are used; add rows" in tariff.trouble(at)
+
+
+def test_a_running_home_sees_what_is_added_to_its_file_and_outlives_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "tariff.csv"
+    tariff = live(path, *range(24))
+    noon = slot("2026-03-02T12:00", 3600)
+    assert tariff.import_micro(noon) == 420_000
+    live(path, *range(48))
+    assert tariff.import_micro(noon) == 660_000
+    path.write_text("nonsense\n")
+    assert tariff.import_micro(noon) == 660_000
+    assert "the first line must be" in tariff.trouble(noon.start_at)
+    path.unlink()
+    assert tariff.import_micro(noon) == 660_000
+    assert "cannot be read" in tariff.trouble(noon.start_at)
+    live(path, *range(48), price=0.1)
+    assert tariff.import_micro(noon) == 460_000
+    assert tariff.trouble(noon.start_at) == ""
+
+
+def test_a_running_home_needs_a_price_for_now_to_begin_with(tmp_path: Path) -> None:
+    tariff = live(tmp_path / "tariff.csv", *range(24))
+    with pytest.raises(ConfigError, match="no price for 2026-02-28"):
+        tariff.import_micro(slot("2026-02-28T12:00"))
+
+
+def test_prices_of_a_year_are_not_kept_in_memory() -> None:
+    tariff = tou()
+    for first in range(0, 5000 * 900, 900):
+        tariff.import_micro(Slot(1_767_225_600 + first, 900))
+    assert len(tariff._known) <= 1_000

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -54,6 +55,15 @@ def test_issues_are_local_midnights_after_the_history_each_with_a_day_of_record(
     assert keys[-1] + 86_400 <= START_S + DAYS * 86_400
     every = issue_keys(community, Walk(issue="slot"))
     assert every.size > 40 * keys.size
+
+
+def test_where_no_slot_begins_at_midnight_the_days_first_one_is_taken(folder: Path) -> None:
+    """Slots of half an hour in Nepal, five hours and three quarters ahead of UTC."""
+    community = replace(load_community(folder), timezone=ZoneInfo("Asia/Kathmandu"))
+    keys = issue_keys(community, Walk())
+    local = [datetime.fromtimestamp(key, UTC).astimezone(community.timezone) for key in keys.tolist()]
+    assert {(at.hour, at.minute) for at in local} == {(0, 15)}
+    assert keys.size == pytest.approx(issue_keys(load_community(folder), Walk()).size, abs=1)
 
 
 def test_a_span_without_an_issue_time_is_refused(folder: Path) -> None:
