@@ -135,6 +135,7 @@ class BatterySection(Section):
             efficiency_charge=one_way,
             efficiency_discharge=one_way,
             reserve_wh=10 * self.capacity_kwh * self.reserve_pct,
+            max_wh=10 * self.capacity_kwh * self.max_pct,
         )
 
 

@@ -23,6 +23,7 @@ class Battery:
         efficiency_charge: Stored Wh per AC Wh taken, in (0, 1].
         efficiency_discharge: AC Wh given per stored Wh, in (0, 1].
         reserve_wh: Stored energy that planning leaves untouched.
+        max_wh: The owner lets it be filled so far.
     """
 
     capacity_wh: float
@@ -31,14 +32,20 @@ class Battery:
     efficiency_charge: float = 0.95
     efficiency_discharge: float = 0.95
     reserve_wh: float = 0.0
+    max_wh: float = float("inf")
+
+    @property
+    def full_wh(self) -> float:
+        """Stored energy up to which it may be charged."""
+        return min(self.capacity_wh, self.max_wh)
 
     def __post_init__(self) -> None:
         if min(self.capacity_wh, self.charge_max_w, self.discharge_max_w, self.reserve_wh) < 0:
             raise ValueError("a battery's capacity, powers and reserve cannot be negative")
         if not (0 < self.efficiency_charge <= 1 and 0 < self.efficiency_discharge <= 1):
             raise ValueError("a battery's efficiencies lie in (0, 1]")
-        if self.reserve_wh > self.capacity_wh:
-            raise ValueError("a battery's reserve cannot exceed its capacity")
+        if self.reserve_wh > self.full_wh:
+            raise ValueError("a battery's reserve cannot exceed its capacity, nor what it may be filled to")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ def battery_storage(
         charge_max_w=np.full(slots, battery.charge_max_w),
         discharge_max_w=np.full(slots, battery.discharge_max_w),
         floor_wh=np.full(slots, min(battery.reserve_wh, start_wh)),
-        ceiling_wh=np.full(slots, battery.capacity_wh),
+        ceiling_wh=np.full(slots, max(battery.full_wh, start_wh)),
         drawn_wh=np.zeros(slots),
         start_wh=start_wh,
         efficiency_charge=battery.efficiency_charge,

@@ -70,7 +70,7 @@ def _moment(problem: HomeProblem, schedule: Schedule, local_hours: Sequence[int]
         buying=bool(schedule.trade_w[t] > _NOTICEABLE_W),
         selling=bool(schedule.trade_w[t] < -_NOTICEABLE_W),
         sun_to_spare=bool(problem.pv_w[t] > problem.load_w[t] + _NOTICEABLE_W),
-        full=battery is not None and bool(schedule.stored_wh[t] > 0.98 * battery.capacity_wh),
+        full=battery is not None and bool(schedule.stored_wh[t] > 0.98 * battery.full_wh),
         holding=battery is not None and bool(min(before_wh, schedule.stored_wh[t]) > 0.05 * battery.capacity_wh),
         later=None if use is None else part_of_day(local_hours[use]),
         later_dearer=use is not None

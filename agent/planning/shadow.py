@@ -45,7 +45,7 @@ def run_battery(battery: Battery, stored_wh: float, wanted_wh: float, hours: flo
         available_wh = max(stored_wh - battery.reserve_wh, 0.0) * battery.efficiency_discharge
         given_wh = min(wanted_wh, battery.discharge_max_w * hours, available_wh)
         return given_wh, stored_wh - given_wh / battery.efficiency_discharge
-    room_wh = max(battery.capacity_wh - stored_wh, 0.0) / battery.efficiency_charge
+    room_wh = max(battery.full_wh - stored_wh, 0.0) / battery.efficiency_charge
     taken_wh = min(-wanted_wh, battery.charge_max_w * hours, room_wh)
     return -taken_wh, stored_wh + taken_wh * battery.efficiency_charge
 

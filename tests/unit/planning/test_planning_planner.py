@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -101,6 +102,16 @@ def test_purchase_of_more_than_the_home_can_use_is_cut_to_what_it_can_use() -> N
 
 def test_sale_beyond_own_energy_is_never_kept_whole() -> None:
     assert abs(planner(pv_w=600.0, battery=None).keep(-2400, 270_000)) <= 600
+
+
+def test_nothing_is_bought_or_stored_beyond_what_the_owner_lets_the_battery_be_filled_to() -> None:
+    most = replace(BATTERY, max_wh=0.8 * 6400)
+    full = planner(load_w=200.0, battery=most, stored_wh=most.max_wh)
+    assert full.keep(2000, 100_000) <= 200
+    plan = planner(load_w=200.0, pv_w=4000.0, battery=most, stored_wh=3000.0).schedule([0])
+    assert plan.schedule.stored_wh.max() <= most.max_wh + 1
+    above = planner(load_w=200.0, battery=most, stored_wh=6300.0).schedule([0])
+    assert above.schedule.stored_wh.max() <= 6300.0 + 1, "what is there already may stay"
 
 
 def test_gain_counts_what_trades_save_against_none() -> None:

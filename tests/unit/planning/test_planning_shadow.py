@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,12 @@ def test_battery_conserves_energy_and_keeps_its_limits(stored_wh: float, wanted_
     assert -BATTERY.charge_max_w * hours - 1e-9 <= given_wh <= BATTERY.discharge_max_w * hours + 1e-9
     assert given_wh * wanted_wh >= 0
     assert abs(given_wh) <= abs(wanted_wh)
+
+
+def test_a_battery_is_filled_as_far_as_its_owner_lets_it() -> None:
+    most = replace(BATTERY, max_wh=4800)
+    assert run_battery(most, 4700, -3000, 1.0) == (pytest.approx(-100 / 0.95), pytest.approx(4800))
+    assert run_battery(most, 5500, -3000, 1.0) == (0, 5500)
 
 
 def day(load_w: float, pv_w: float, battery: Battery | None = BATTERY) -> HomeProblem:
