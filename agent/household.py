@@ -187,12 +187,18 @@ class TradingHome:
         self._rows[key] = (key, energy.load_wh, energy.pv_wh)
         self._rows.pop(key - HISTORY_DAYS * 86400, None)
         energy = self._filled(energy)
+        before = self._soc_end.get(key - energy.slot.length_s)
         self._soc_end = {key: energy.soc_pct}
         if energy.load_wh is None or energy.pv_wh is None or not self._counts(energy.slot):
             return
+        begin_wh = self._wh_at(self._start_soc.get(key) if before is None else before)
         if self.shadow is None:
-            self._open_books(energy)
-        assert self.shadow is not None
+            begin_wh = self._wh_at(energy.soc_pct) if begin_wh is None else begin_wh
+            if begin_wh is None and self.facts.battery is not None:
+                return  # bills begin when it is known what is in the battery
+            self.shadow = Shadow(begin_wh or 0.0)
+            self.savings.start_wh = begin_wh
+        self.savings.lived(energy.slot, begin_wh, self._wh_at(energy.soc_pct))
         without = no_battery(energy.load_wh, energy.pv_wh)
         problem = self._now.problems.get(key)
         alone = self.shadow.advance(problem, energy.load_wh, energy.pv_wh) if problem else without
@@ -232,12 +238,6 @@ class TradingHome:
     def _counts(self, slot: Slot) -> bool:
         begun = self._since is None or slot.start_at >= self._since
         return begun and (self._until is None or slot.start_at < self._until)
-
-    def _open_books(self, energy: SlotEnergy) -> None:
-        """Begin the bills: the shadow's battery starts as full as the real one was."""
-        start_wh = self._wh_at(self._start_soc.get(energy.slot.key, energy.soc_pct)) or 0.0
-        self.shadow = Shadow(start_wh)
-        self.savings.start_wh = start_wh if self.facts.battery else None
 
     def history(self, before: Slot, days: int) -> History:
         """Return the metered slots of the last `days` before `before`."""

@@ -136,12 +136,9 @@ class HomeMemory:
             self._store.save_forecast(key, length_s, _series(forecast))
         self._store.save_plan(key, length_s, schedule)
 
-    def settled(self, home: TradingHome) -> None:
+    def books(self, home: TradingHome) -> None:
+        """Keep the bills, and what the slots brought whose bill waits for the residual round or a partner's word."""
         self._store.set_fact("savings", json.dumps(home.savings.dump()))
-        self.metered(home)
-
-    def metered(self, home: TradingHome) -> None:
-        """Keep what the slots brought whose bill waits for the residual round or for a partner's word."""
         self._store.set_fact("unbilled", json.dumps(home.unbilled()))
         if home.shadow is not None:
             self._store.save_shadow_wh(home.shadow.stored_wh)

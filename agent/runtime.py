@@ -244,7 +244,7 @@ class Agent:
     def _slot_done(self, energy: SlotEnergy) -> None:
         self.home.slot_done(energy)
         self._memory.slot_done(energy)
-        self._memory.metered(self.home)
+        self._memory.books(self.home)
         if self._node is not None:
             reading = MeterReading(import_wh=max(energy.net_wh, 0), export_wh=max(-energy.net_wh, 0))
             self._node.metered(energy.slot, reading)
@@ -282,7 +282,7 @@ class Agent:
                 self._display.plan(target)
                 self._show_market(slot)
             case "settled":
-                self._memory.settled(self.home)
+                self._memory.books(self.home)
                 self._display.settled(self.home, self._memory.yesterday(self._slot()))
 
     def _tell_masks(self, slot: Slot) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from coordinator.quantities import MICRO
+from coordinator.slots import Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,10 @@ class SlotOutcome:
     """In the battery of the home without neighbours."""
 
 
+EXACT_PRICES = 200
+"""So many different prices are counted as they are; with changing ones a year would bring tens of thousands of them."""
+
+
 def terminal_micro(prices: Counter[int]) -> Decimal:
     """Return the mean of the cheapest quarter of prices (at least one), in micro-units per kWh."""
     left = wanted = max(1, round(prices.total() / 4))
@@ -52,12 +57,19 @@ class Savings:
     Args:
         efficiency_discharge: AC Wh per stored Wh.
         start_wh: Stored energy at the beginning, of the real battery and of the shadow's.
+        skipped_wh: What the real battery gained over slots that are in no bill, the agent being away: the home without
+            neighbours did not live through them either.
+        seen_key: The newest slot that is, or will be, in a bill.
+        seen_wh: Stored energy in the real battery at its end.
     """
 
     efficiency_discharge: float
     start_wh: float | None = None
     stored_wh: float | None = None
     shadow_wh: float | None = None
+    skipped_wh: float = 0.0
+    seen_key: int | None = None
+    seen_wh: float | None = None
     no_battery: Decimal = Decimal(0)
     alone: Decimal = Decimal(0)
     traded: Decimal = Decimal(0)
@@ -78,12 +90,23 @@ class Savings:
         self.alone += outcome.alone
         self.traded += outcome.traded
         self.slots += 1
-        self.prices[outcome.import_micro] += 1
+        price = outcome.import_micro
+        self.prices[price if price in self.prices or len(self.prices) < EXACT_PRICES else round(price, -3)] += 1
         for name in ("bought_wh", "sold_wh", "import_wh", "export_wh", "utility_wh", "contracts", "contracts_void"):
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         if outcome.stored_wh is not None:
             self.stored_wh = outcome.stored_wh
         self.shadow_wh = outcome.shadow_wh
+
+    def lived(self, slot: Slot, begin_wh: float | None, end_wh: float | None) -> None:
+        """Take the stored energy at the ends of a slot that will be billed; what it did since the last one is skipped.
+
+        Where it is not known, energy that came or went unseen is taken for the slot's own.
+        """
+        if self.seen_key not in {None, slot.key - slot.length_s} and begin_wh is not None and self.seen_wh is not None:
+            self.skipped_wh += begin_wh - self.seen_wh
+        self.seen_key = slot.key
+        self.seen_wh = self.seen_wh if end_wh is None else end_wh
 
     def _left(self, stored_wh: float | None) -> Decimal:
         """Return the value of what is stored more than at the beginning."""
@@ -102,7 +125,7 @@ class Savings:
 
     @property
     def bill_traded(self) -> Decimal:
-        return self.traded - self._left(self.stored_wh)
+        return self.traded - self._left(None if self.stored_wh is None else self.stored_wh - self.skipped_wh)
 
     @property
     def rounds_mean(self) -> float:

@@ -166,6 +166,39 @@ def test_books_begin_with_what_was_stored_when_the_slot_began() -> None:
     assert mine.savings.start_wh == 5000.0
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_the_battery_gave_while_the_agent_was_away_is_in_no_bill(restart: bool) -> None:
+    """Six hours of them: the home without neighbours did not live through them, and lost nothing by them."""
+    through, away = home(), home()
+    for each in (through, away):
+        each.observe(reading(START, 90.0))
+        live(each, energy(SLOT, 1000, 1000.0, 0.0, 90.0))
+    if restart:
+        kept = json.loads(json.dumps(away.savings.dump()))
+        away = home(savings=Savings.load(kept), shadow=away.shadow)
+    else:
+        for n in range(1, 13):
+            away.slot_done(energy(SLOT.shifted(n), 0, None, None, 90.0 - 5 * n))
+    later = SLOT.shifted(13)
+    away.observe(reading(later.start_at, 30.0))
+    live(away, energy(later, 1000, 1000.0, 0.0, 30.0))
+    live(through, energy(SLOT.shifted(1), 1000, 1000.0, 0.0, 90.0))
+    assert away.savings.skipped_wh == -6000
+    assert away.savings.bill_traded == through.savings.bill_traded == Decimal("0.6")
+    assert away.savings.bill_alone == through.savings.bill_alone
+
+
+def test_bills_begin_when_it_is_known_what_is_in_the_battery() -> None:
+    mine = home()
+    mine.observe(reading(START, None))
+    live(mine, energy(SLOT, 1000, 1000.0, 0.0, None))
+    assert mine.savings.slots == 0
+    mine.observe(reading(SLOT.end_at, None))
+    live(mine, energy(SLOT.shifted(1), 1000, 1000.0, 0.0, 80.0))
+    assert mine.savings.start_wh == 8000
+    assert mine.savings.bill_traded == Decimal("0.3")
+
+
 def test_the_terminal_price_is_that_of_the_slots_lived_through() -> None:
     mine = home(tariff=DEAR_EVENING)
     mine.observe(reading(START, 50.0))

@@ -93,3 +93,14 @@ def test_books_survive_a_restart_to_the_last_decimal(slots: list[tuple[Decimal, 
     for each in (books, again):
         each.add(outcome())
     assert (again.bill_alone, again.bill_traded) == (books.bill_alone, books.bill_traded)
+
+
+def test_a_year_of_changing_prices_stays_small_and_its_terminal_price_exact_to_a_tenth_of_a_cent() -> None:
+    """The books are written at each slot's end."""
+    books = Savings(efficiency_discharge=0.9)
+    prices = [100_000 + 37 * n % 300_000 for n in range(20_000)]
+    for price in prices:
+        books.add(outcome(import_micro=price))
+    assert len(json.dumps(books.dump())) < 12_000
+    exact = terminal_micro(Counter(prices))
+    assert abs(terminal_micro(books.prices) - exact) < 100
