@@ -1,16 +1,19 @@
 """Long runs of the simulation: what is kept of them, what is remembered within a history, and that each one ends."""
 
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import sim_world
 from sim_checks import ViolationError
-from sim_faults import Faults
+from sim_faults import Faults, faults_of
 from sim_keys import signatures
-from sim_results import Outcome, Results, Seed, Sum, read
+from sim_results import BESIDE, Outcome, Results, Seed, Sum, read
 from sim_world import START_S, World, make_charter
+from simulate import run
 
 from coordinator.charter import Rules
 from coordinator.codec import Verifier, encode
@@ -45,6 +48,27 @@ def test_days_of_different_programs_are_not_added_up(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="another version of the code"):
         Results(path, "80")
     assert read(path).outcomes.keys() == {Seed(number=1)}
+
+
+def test_no_history_runs_what_the_version_of_the_code_leaves_out() -> None:
+    """Else days of different programs would be added up after all."""
+    called: set[str] = set()
+
+    def note(frame: FrameType, event: str, arg: object) -> None:
+        if event == "call":
+            called.add(frame.f_code.co_filename)
+
+    for seed in (Seed(number=32, slots=4), Seed(number=2, liars=True, slots=4)):
+        assert faults_of(32).real
+        sys.setprofile(note)
+        try:
+            outcome = run(seed)
+        finally:
+            sys.setprofile(None)
+        assert not outcome.violation
+    modules = {Path(name).stem for name in called if Path(name).parent.name == "coordinator"}
+    assert {"desk", "statements", "ledger_store"} <= modules
+    assert not modules & BESIDE
 
 
 def test_a_sum_says_days_rate_faults_and_violations() -> None:
