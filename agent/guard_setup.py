@@ -35,13 +35,13 @@ PV_SURPLUS, PV_NOISE_W = 1.3, 200.0
 
 
 def owner_envelope(config: HomeConfig) -> Envelope | None:
-    """Return the owner's limits; None without a battery."""
+    """Return the owner's limits, in whole watts as they are agreed to; None without a battery."""
     battery = config.battery
     if battery is None:
         return None
     return Envelope(
-        charge_w=1000 * battery.charge_kw,
-        discharge_w=1000 * battery.discharge_kw,
+        charge_w=round(1000 * battery.charge_kw),
+        discharge_w=round(1000 * battery.discharge_kw),
         reserve_pct=battery.reserve_pct,
         max_pct=battery.max_pct,
     )

@@ -144,6 +144,19 @@ def test_s1_limits_beyond_those_that_were_agreed_need_commissioning_again(tmp_pa
     assert looked(less, device, identity) is None
 
 
+@pytest.mark.parametrize("power_kw", [4.03, 8.05, 16.1, 3.6804, 3.6806])
+def test_s1_limits_of_any_number_are_agreed_as_they_were_written(tmp_path: Path, power_kw: float) -> None:
+    config, identity, device = home(tmp_path)
+    assert config.battery is not None
+    battery = config.battery.model_copy(update={"charge_kw": power_kw, "discharge_kw": power_kw})
+    config = config.model_copy(update={"battery": battery})
+    commission_simulated(config, config.home.data_dir, identity, "home-1", datetime.now(UTC))
+    assert looked(config, device, identity) is None
+    limits = owner_envelope(config)
+    assert limits is not None
+    assert limits.charge_w == limits.discharge_w == pytest.approx(1000 * power_kw, abs=0.5)
+
+
 SENTENCE = "I know that nothing ends the last command when this computer or its link fails"
 
 
