@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.commission_judge import Facts, judge_load, judge_pulse, load_words, pulse_words
-from agent.commission_talk import LetGo, Powers, Prepare, Talk, ask, command, look, mean, powers, tell, watch
+from agent.commission_talk import LetGo, Powers, Prepare, Talk, ask, command, compare, look, mean, powers, tell, watch
 from agent.devices.commissioning import AgreedEnvelope, CommissioningError, CommissioningStep
 from agent.devices.reading import HomeReading
 from agent.live_words import device_words
@@ -70,6 +70,12 @@ def walk(plan: Plan) -> Talk[Outcome]:
     Raises:
         CommissioningError: Something is wrong; names cause and cure. The battery may still be under command.
     """
+    allowed_w, pulse_w = min(plan.envelope.charge_w, plan.envelope.discharge_w), plan.times.pulse_w
+    if allowed_w < pulse_w:
+        raise CommissioningError(
+            f"[battery] allows {allowed_w} W, less than the {pulse_w:g} W that show whether the battery obeys: it can "
+            "only be read"
+        )
     steps = yield from _meaning(plan)
     steps += yield from _known_load(plan)
     free = yield from _begin(plan)
@@ -188,13 +194,15 @@ def _reversion(plan: Plan, timer_s: int, free: Powers) -> Talk[tuple[int, Commis
     while True:
         reading = yield from look("silent: it must return by itself", since_s, latest_s)
         since_s = reading.monotonic_s - silent_s
-        away = away + 1 if abs((reading.battery_w or 0.0) - held_w) >= plan.times.pulse_w / 2 else 0
-        if away == 2:
+        stands = yield from compare()
+        away = away + 1 if stands.off_w >= plan.times.pulse_w / 2 else 0
+        if away >= 2 and stands.still is None:
             break
         if since_s > latest_s:
+            obeys = "does what it was told" if stands.still is None or not away else f"shows {stands.still}"
             raise CommissioningError(
-                f"{since_s:.0f} s after the last word the battery still does what it was told, although its timer says "
-                f"{timer_s} s: when this computer fails nothing would end a command. Do not control this device"
+                f"{since_s:.0f} s after the last word the battery still {obeys}, although its timer says {timer_s} s: "
+                "when this computer fails nothing would end a command. Do not control this device"
             )
     if since_s < SOON * timer_s:
         raise CommissioningError(

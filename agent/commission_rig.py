@@ -9,7 +9,7 @@ from typing import Protocol, assert_never
 
 from agent.commission import Outcome, Plan, Times, walk
 from agent.commission_judge import Facts
-from agent.commission_talk import Ask, Command, LetGo, Look, Prepare, Reply, Request, Talk, Tell
+from agent.commission_talk import Ask, Command, Compare, LetGo, Look, Prepare, Reply, Request, Standing, Talk, Tell
 from agent.config import HomeConfig
 from agent.devices.balance import DevicePart, check_home, combine
 from agent.devices.battery import Battery
@@ -18,6 +18,7 @@ from agent.devices.device import Device
 from agent.devices.errors import DeviceError
 from agent.devices.opening import LinkPool, open_device
 from agent.devices.profile import load_profile
+from agent.devices.proof import in_words
 from agent.devices.reading import HomeReading
 from agent.guard_setup import owner_envelope
 from agent.guard_state import FileBrakes, open_budget
@@ -45,9 +46,14 @@ class Owner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Rig:
-    """The devices of a home, opened to be commissioned. `nap` lets time pass between two readings."""
+    """The devices of a home, opened to be commissioned.
+
+    Attributes:
+        nap: Lets time pass between two readings.
+        told_w: The power that was last written, of the battery or of battery and sun together, as the device wants it.
+    """
 
     config: HomeConfig
     devices: Sequence[Device]
@@ -55,6 +61,7 @@ class Rig:
     battery: Battery
     clock: Clock
     nap: Callable[[float], Awaitable[None]]
+    told_w: float = 0.0
 
     @property
     def reversion_s(self) -> int:
@@ -81,10 +88,41 @@ class Rig:
         return combine(parts, now=self.clock.now(), monotonic_s=self.clock.monotonic(), stale_after_s=stale_s)
 
     async def command(self, battery_w: float) -> str | None:
-        sun = self.device.latest.values.get("pv_w") if self.device.latest else None
-        if self.battery.includes_pv and sun is None:
-            return f"{self.device.name} does not show the sun's power, which its setpoint includes"
-        return await self.battery.command(battery_w, sun or 0.0, self.reversion_s)
+        sun_w = self._believed("pv_w") if self.battery.includes_pv else 0.0
+        if sun_w is None:
+            return f"{self.device.name} does not show the sun's power now, which its setpoint includes"
+        self.told_w = battery_w + sun_w
+        return await self.battery.command(battery_w, sun_w, self.reversion_s)
+
+    async def compare(self) -> Standing:
+        """Return how the commanded device stands to its last command.
+
+        Where that includes the sun, an inverter that cannot obey for a while (a cloud, a battery at its limit) looks
+        like one whose timer has ended it, so its switch has to say so too.
+        """
+        with_sun = self.battery.includes_pv
+        battery_w, sun_w = self._believed("battery_w"), self._believed("pv_w") if with_sun else 0.0
+        off_w = 0.0 if battery_w is None or sun_w is None else abs(battery_w + sun_w - self.told_w)
+        return Standing(off_w=off_w, still=await self._switched_on() if with_sun else None)
+
+    async def _switched_on(self) -> str | None:
+        """Return the switch that ends each command, with its value; None when it is off, or there is none."""
+        assert self.device.profile.control is not None
+        control = self.device.profile.control.battery_w
+        switch = control.cycle[-1]
+        off = next((step.value for step in control.release if step.write == switch.write), None)
+        if not isinstance(switch.value, float) or not isinstance(off, float) or off == switch.value:
+            return None
+        shown = (await self.device.read_points([switch.write]))[switch.write]
+        return None if shown == off else f"{switch.write} {in_words(shown)}"
+
+    def _believed(self, name: str) -> float | None:
+        """Return what the commanded device said of itself at the last look, if that is fresh and not in doubt."""
+        sample = self.device.latest
+        if sample is None or name in sample.doubtful:
+            return None
+        fresh = self.clock.monotonic() - sample.monotonic_s <= self.config.poll.stale_after_s
+        return sample.values.get(name) if fresh else None
 
 
 @contextlib.asynccontextmanager
@@ -222,6 +260,8 @@ async def _perform(request: Request, rig: Rig, owner: Owner) -> Reply:
                 return await rig.battery.prepare(rig.reversion_s)
             case Command(battery_w=battery_w):
                 return await rig.command(battery_w)
+            case Compare():
+                return await rig.compare()
             case LetGo():
                 return await rig.battery.release()
             case _:

@@ -61,12 +61,31 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """Compare what the device showed at the last look with what it was last told; the reply is a `Standing`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LetGo:
     """Hand the battery back; the reply is what the device did instead, or None."""
 
 
-Request = Ask | Tell | Look | Prepare | Command | LetGo
-Reply = str | HomeReading | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a device stands to its last command.
+
+    Attributes:
+        off_w: How far it is from the power that was written, of the battery or of battery and sun together [W]; 0
+            where that cannot be told.
+        still: The register by which it says that it obeys, with its value, where the power alone proves nothing.
+    """
+
+    off_w: float
+    still: str | None
+
+
+Request = Ask | Tell | Look | Prepare | Command | Compare | LetGo
+Reply = str | HomeReading | Standing | None
 Talk = Generator[Request, Reply, T]
 
 
@@ -105,6 +124,12 @@ def command(battery_w: float) -> Talk[None]:
         raise CommissioningError(f"the device does not take a command: {refused}")
 
 
+def compare() -> Talk[Standing]:
+    reply = yield Compare()
+    assert isinstance(reply, Standing)
+    return reply
+
+
 def look(doing: str = "looking", since_s: float = 0.0, for_s: float = 0.0) -> Talk[HomeReading]:
     """Return a reading all of whose powers may be believed.
 
@@ -128,13 +153,16 @@ def watch(doing: str, for_s: float, *, hold_w: float | None = None, every_s: flo
     """Return the readings of a while, at least one.
 
     Args:
-        hold_w: Command this battery power at the beginning, and again every `every_s` seconds.
+        hold_w: Command this battery power at the beginning, and again every `every_s` seconds; always right after a
+            look, because a command may need the sun of that moment, and the owner may have been asked something.
 
     Raises:
         CommissioningError: The device does not take the command, or shows nothing.
     """
     readings: list[HomeReading] = []
     begun_s = held_s = 0.0
+    if hold_w is not None:
+        yield from look()
     while True:
         if hold_w is not None and (not readings or readings[-1].monotonic_s - held_s >= every_s):
             yield from command(hold_w)

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -166,6 +166,44 @@ def test_a_device_without_a_timer_passes_only_with_the_owner_s_whole_sentence(tm
     assert "reversion" not in {step.what for step in record.steps}
 
 
+def clouded(at_s: int, drop_w: float, doing: str = "silent") -> Callable[[Stage], None]:
+    """Return what lets a cloud come so long after the last word."""
+
+    def prepare(it: Stage) -> None:
+        async def look(look: Look, times: int) -> None:
+            if look.doing.startswith(doing) and look.since_s >= at_s:
+                it.house.sun = 1500.0 - drop_w
+
+        it.script.on_look = look
+
+    return prepare
+
+
+@pytest.mark.parametrize("drop_w", [150.0, 1200.0, -2000.0])
+@pytest.mark.parametrize("at_s", [4, 15])
+def test_a_cloud_proves_no_timer(tmp_path: Path, at_s: int, drop_w: float) -> None:
+    # The setpoint is sun and battery together: whatever the sun does, the battery does the opposite under command.
+    said = refused(tmp_path, "no_reversion", prepare=clouded(at_s, drop_w))
+    assert "after the last word the battery still does what it was told, although its timer says 20 s" in said
+
+
+def test_a_battery_at_its_limit_proves_no_timer(tmp_path: Path) -> None:
+    # More sun than the setpoint and the battery take: the inverter cannot obey, and has not forgotten its command.
+    said = refused(tmp_path, "no_reversion", prepare=clouded(15, -6000.0))
+    assert "after the last word the battery still shows set_enable 1, although its timer says 20 s" in said
+
+
+@pytest.mark.parametrize("drop_w", [150.0, -2000.0])
+def test_a_cloud_hides_no_timer(tmp_path: Path, drop_w: float) -> None:
+    async def main() -> int:
+        async with stage(tmp_path, edits=QUICK) as it:
+            clouded(4, drop_w)(it)
+            path = await it.run(BRIEF)
+            return CommissioningRecord.model_validate_json(path.read_bytes().splitlines()[0]).reversion_s or 0
+
+    assert 20 <= asyncio.run(main()) <= 26
+
+
 def turned_meter(folder: Path) -> tuple[tuple[str, str], ...]:
     """Return the edit that reads the meter by a profile with the opposite sign."""
     data = yaml.safe_load((profiles_folder() / "eastron_sdm630.yaml").read_text())
@@ -258,6 +296,36 @@ def test_a_stop_by_the_owner_holds_for_commissioning_too(tmp_path: Path) -> None
         FileBrakes(it.config.home.data_dir).stop("its owner")
 
     assert "control was stopped by its owner" in refused(tmp_path, prepare=stop)
+
+
+@pytest.mark.parametrize("sun_w", [0.0, 6000.0])
+def test_s2_the_owner_may_think_as_long_as_he_likes_before_the_first_command(tmp_path: Path, sun_w: float) -> None:
+    async def main() -> list[float]:
+        async with stage(tmp_path, edits=QUICK) as it:
+            asked, told_w = it.script.ask, []
+
+            async def ponder(question: Ask) -> str:
+                if question.key == "pulse":
+                    it.house.sun = sun_w
+                    it.clock.advance(timedelta(minutes=10))
+                return await asked(question)
+
+            async def measure(look: Look, times: int) -> None:
+                if it.commanded_w is not None:
+                    told_w.append(it.commanded_w - it.house.sun)
+
+            it.script.ask = ponder  # type: ignore[method-assign]
+            it.script.on_look = measure
+            await it.run(BRIEF)
+            return told_w
+
+    assert {round(power_w) for power_w in asyncio.run(main())} == {-200, 0, 200}
+
+
+@pytest.mark.parametrize("limit", ["charge_kw", "discharge_kw"])
+def test_s2_a_pulse_beyond_the_owner_s_limits_is_not_given(tmp_path: Path, limit: str) -> None:
+    said = refused(tmp_path, edits=((f"{limit} = 5.0", f"{limit} = 0.15"),))
+    assert "[battery] allows 150 W, less than the 200 W that show whether the battery obeys" in said
 
 
 MOMENTS = [
