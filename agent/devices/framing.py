@@ -82,6 +82,10 @@ class TcpFraming:
         self._transaction = request.transaction_id = self._transaction % 0xFFFF + 1
         return self._framer.buildFrame(request)
 
+    def asked(self, frame: bytes) -> bytes:
+        """Return unit, function and whatever follows of a frame."""
+        return frame[6:]
+
     def find(self, data: bytes, frame: bytes) -> ModbusPDU | None:
         """Return the answer among the bytes that came since `frame` was sent; None while it is not there."""
         fault = find_fault(data, frame)
@@ -110,6 +114,10 @@ class RtuFraming:
         """Return the frame of a request."""
         self.fault = None
         return self._framer.buildFrame(request)
+
+    def asked(self, frame: bytes) -> bytes:
+        """Return unit, function and whatever follows of a frame."""
+        return frame
 
     def find(self, data: bytes, frame: bytes) -> ModbusPDU | None:
         """Return the answer among the bytes that came since `frame` was sent; None while it is not there."""

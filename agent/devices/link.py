@@ -1,7 +1,8 @@
 """One Modbus connection (TCP, serial, or RTU over TCP): one request in flight, paced, with our own backoff and checks.
 
 pymodbus stays behind this module, `framing.py`, `rtu.py` and `wire.py` (its minor releases change the API). What counts
-as an answer is exact (`framing.py`). On RTU lines answers may come late, and are told from others here.
+as an answer is exact (`framing.py`). Answers without a number (all those of RTU, and of some Modbus TCP devices, which
+always say 0) may come late, and are told from others here.
 """
 
 import asyncio
@@ -56,8 +57,8 @@ class ModbusLink:
         self._silent = 0
         self._quiet_until_s = self._retry_at_s = clock.monotonic()
         self._why_down = f"no answer from {url}"
-        self._rtu = self.address.kind != "tcp"
-        self._framing = RtuFraming(echo=self.line.echo) if self._rtu else TcpFraming()
+        self._numberless = self.address.kind != "tcp"
+        self._framing = RtuFraming(echo=self.line.echo) if self._numberless else TcpFraming()
         self._owed = Owed()
         self._rests = Rests()
 
@@ -117,7 +118,7 @@ class ModbusLink:
         request = write_request(unit, address, words, single=single)
         async with self._lock:
             self._owed.forget_old(self._clock.monotonic())
-            if self._owed:
+            if self._numberless and self._owed:
                 raise NoAnswerError(
                     f"an answer from {self.url} is overdue; nothing is written until a read settled that"
                 )
@@ -135,7 +136,7 @@ class ModbusLink:
         async with self._lock:
             request = read_request(unit, fc, address, count)
             # Looked at under the lock: while we waited for it, another task's request may have timed out.
-            if self._owed and self._owes(request):
+            if self._numberless and self._owed and self._owes(request):
                 await self._resync(generation, unit, fc, address, count)
             return list((await self._execute(generation, request)).registers)
 
@@ -157,7 +158,7 @@ class ModbusLink:
 
     def _owes(self, request: ModbusPDU) -> bool:
         self._owed.forget_old(self._clock.monotonic())
-        return self._owed.could_be(self._framing.frame(request))
+        return self._owed.could_be(self._framing.asked(self._framing.frame(request)))
 
     async def _execute(self, generation: int, request: ModbusPDU, not_after_s: float = math.inf) -> ModbusPDU:
         """Send one request and return its answer. The caller holds the lock."""
@@ -183,12 +184,29 @@ class ModbusLink:
         self._rests.answered(unit)
         self._retry_at_s = self._quiet_until_s
         self.counters.answers += 1
+        self._numberless = answer.transaction_id == 0
+        if self._owed:
+            self._settle(self._framing.asked(frame), refused=answer.isError())
         if answer.isError():
             self.counters.refusals += 1
             raise DeviceRefusedError(f"unit {unit} at {self.url}", answer.exception_code)
-        if self._rtu and not self._owed.could_be(frame):
-            self._owed.settled()
         return answer
+
+    def _settle(self, asked: bytes, *, refused: bool) -> None:
+        """Note what an answer says about older ones, which are still owed.
+
+        Raises:
+            BadAnswerError: It may be one of them.
+        """
+        if not self._numberless:
+            self._owed.settled()
+        elif refused:
+            # Nothing in a refusal says what was asked. If it is an older one, the answer to this request is late now.
+            self._owed.add(asked, self._clock.monotonic())
+        elif self._owed.could_be(asked):
+            raise self._bad("an answer without a number, which may be one that was overdue")
+        else:
+            self._owed.settled()
 
     async def _connected(self) -> None:
         if self.connected:
@@ -216,8 +234,7 @@ class ModbusLink:
         self._retry_at_s = self._clock.monotonic() + delay_s
 
     async def _no_answer(self, unit: int, frame: bytes) -> DeviceError:
-        if self._rtu:
-            self._owed.add(frame, self._clock.monotonic())
+        self._owed.add(self._framing.asked(frame), self._clock.monotonic())
         if self._framing.fault is not None:
             self._silent = 0
             return self._bad(self._framing.fault)

@@ -8,7 +8,7 @@ def find_fault(data: bytes, request: bytes) -> str | None:
     """Return what is wrong with the answer to `request` in `data`, in words, or None.
 
     Incomplete answers are not wrong yet. Answers to another transaction (late ones) are passed over: the client skips
-    them. Transaction 0, which some devices always send, counts as ours.
+    them. Transaction 0, which some devices always send, counts as ours; the link knows whether it may be a late one.
 
     Args:
         data: All bytes received since the request: any number of frames, the last perhaps incomplete.

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import struct
 from collections.abc import Awaitable, Callable
 
@@ -109,6 +110,92 @@ def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
             await link.read(generation, 1, 3, 0, 2)
         fake.mangle = lambda request, answer: kept.pop() + answer
         assert await link.read(generation, 1, 3, 4, 1) == [104]
+
+    run(check)
+
+
+class Numberless:
+    """Mangles the answers of a device that gives them all the number 0, and is late now and then."""
+
+    def __init__(self) -> None:
+        self.waiting: list[bytes] = []
+        self.behind = 0
+        """How many answers it still owes when it has said something."""
+        self.refuses = False
+
+    def __call__(self, request: bytes, answer: bytes) -> bytes:
+        if self.refuses:
+            answer, self.refuses = answer[:4] + bytes((0, 3, answer[6], answer[7] | 0x80, 11)), False
+        self.waiting.append(b"\0\0" + answer[2:])
+        due = len(self.waiting) - self.behind
+        said, self.waiting = self.waiting[:due], self.waiting[due:]
+        return b"".join(said)
+
+    async def is_late(self, link: ModbusLink, generation: int, address: int) -> None:
+        """Let a read of two registers wait in vain."""
+        self.behind = 1
+        with pytest.raises(NoAnswerError):
+            await link.read(generation, 1, 3, address, 2)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_f09_f25_a_late_answer_without_a_number_is_never_taken_for_the_next_one(known: bool) -> None:
+    async def check(fake: FakeModbus, link: ModbusLink, generation: int) -> None:
+        fake.mangle = device = Numberless()
+        if known:
+            assert await link.read(generation, 1, 3, 6, 2) == [106, 107]
+        await device.is_late(link, generation, 0)
+        read: list[list[int]] = []
+        for address in (2, 4, 6, 2, 4, 6, 2, 4, 6):
+            with contextlib.suppress(DeviceError):
+                read.append([address, *await link.read(generation, 1, 3, address, 2)])
+            device.behind = 0
+        assert read[-3:] == [[2, 102, 103], [4, 104, 105], [6, 106, 107]], "it goes on"
+        assert all(values == [100 + address, 101 + address] for address, *values in read)
+        assert link.counters.connects == 1
+
+    run(check)
+
+
+def test_f09_f25_what_a_late_refusal_displaces_is_not_taken_for_the_next_answer_either() -> None:
+    async def check(fake: FakeModbus, link: ModbusLink, generation: int) -> None:
+        fake.mangle = device = Numberless()
+        assert await link.read(generation, 1, 3, 6, 1) == [106]
+        device.refuses = True
+        await device.is_late(link, generation, 0)
+        with pytest.raises(DeviceRefusedError):
+            await link.read(generation, 1, 3, 2, 1)
+        for address in (4, 6):
+            with contextlib.suppress(DeviceError):
+                assert await link.read(generation, 1, 3, address, 1) == [100 + address]
+            device.behind = 0
+
+    run(check)
+
+
+def test_f09_f25_nothing_is_written_while_an_answer_without_a_number_is_overdue() -> None:
+    async def check(fake: FakeModbus, link: ModbusLink, generation: int) -> None:
+        fake.mangle = device = Numberless()
+        await link.write(generation, 1, 5, [1], single=True)
+        device.behind = 1
+        with pytest.raises(NoAnswerError):
+            await link.write(generation, 1, 5, [2], single=True)
+        device.behind = 0
+        with pytest.raises(NoAnswerError, match="nothing is written until a read settled that"):
+            await link.write(generation, 1, 5, [2], single=True)
+        assert [request.values for request in fake.writes] == [(1,), (2,)]
+
+    run(check)
+
+
+def test_a_late_answer_with_a_number_holds_up_no_write() -> None:
+    async def check(fake: FakeModbus, link: ModbusLink, generation: int) -> None:
+        fake.mangle = lambda request, answer: b""
+        with pytest.raises(NoAnswerError):
+            await link.write(generation, 1, 5, [2], single=True)
+        fake.mangle = lambda request, answer: answer
+        await link.write(generation, 1, 5, [2], single=True)
+        assert await link.read(generation, 1, 3, 5, 1) == [2]
 
     run(check)
 
