@@ -49,8 +49,8 @@ def commission(
 
 
 async def _until_stopped(settings: HomeConfig, owner: "Terminal", times: "Times") -> Path:
+    from agent.commission_devices import open_rig
     from agent.commission_rig import commission as walk
-    from agent.commission_rig import open_rig
     from coordinator.clock import WallClock
     from coordinator.identity import Identity
 

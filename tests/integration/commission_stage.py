@@ -10,7 +10,8 @@ from pathlib import Path
 from running_home import NOON, first_home
 
 from agent.commission import Times
-from agent.commission_rig import Rig, commission, open_rig
+from agent.commission_devices import Rig, open_rig
+from agent.commission_rig import commission
 from agent.commission_talk import Ask, Look
 from agent.config import HomeConfig, load_config
 from agent.devices.profile import read_profile
