@@ -181,13 +181,13 @@ def clouded(at_s: int, drop_w: float, doing: str = "silent") -> Callable[[Stage]
 
 @pytest.mark.parametrize("drop_w", [150.0, 1200.0, -2000.0])
 @pytest.mark.parametrize("at_s", [4, 15])
-def test_a_cloud_proves_no_timer(tmp_path: Path, at_s: int, drop_w: float) -> None:
+def test_s6_a_cloud_proves_no_timer(tmp_path: Path, at_s: int, drop_w: float) -> None:
     # The setpoint is sun and battery together: whatever the sun does, the battery does the opposite under command.
     said = refused(tmp_path, "no_reversion", prepare=clouded(at_s, drop_w))
     assert "after the last word the battery still does what it was told, although its timer says 20 s" in said
 
 
-def test_a_battery_at_its_limit_proves_no_timer(tmp_path: Path) -> None:
+def test_s6_a_battery_at_its_limit_proves_no_timer(tmp_path: Path) -> None:
     # More sun than the setpoint and the battery take: the inverter cannot obey, and has not forgotten its command.
     said = refused(tmp_path, "no_reversion", prepare=clouded(15, -6000.0))
     assert "after the last word the battery still shows set_enable 1, although its timer says 20 s" in said
