@@ -168,9 +168,12 @@ class LinkOptions:
     watch_s: float = 1.0
     """How often the link's network thread is checked for being alive."""
     flood_per_s: float = 200.0
-    """A broker with one home's words that sends so many per second beyond what is taken is hung up on ..."""
+    """A broker with one home's words that sends so many per second beyond what is taken is hung up on, like one that
+    breaks MQTT's rules ..."""
     rest_s: float = 60.0
-    """... for so long; twice as long each time it goes on at once."""
+    """... for so long; twice as long each time it goes on at once ..."""
+    rest_max_s: float = 3600.0
+    """... but no longer than this."""
     outbox: int = 500
     """QoS 1 messages held while the broker is away; above it the newest is dropped."""
     inbox: int = 2000

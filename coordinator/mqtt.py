@@ -33,6 +33,7 @@ from coordinator.links import (
     explain_failure,
     explain_refusal,
 )
+from coordinator.mqtt_client import BoundedClient
 from coordinator.mqtt_thread import NetworkThread
 from coordinator.mqtt_topics import covers, speaker
 from coordinator.tls import client_context
@@ -87,13 +88,14 @@ class MqttLink:
         self._deliver = deliver
         self._on_notice = on_notice
         self._state = LinkState(name=settings.name, kind="connecting", since=clock.now(), reason="not yet tried")
-        self._client: paho.Client | None = None
+        self._client: BoundedClient | None = None
         self._thread: NetworkThread | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._last_sent: paho.MQTTMessageInfo | None = None
         self._overflowing = False
         self._denied: frozenset[str] = frozenset()
         self._unwelcome = 0
+        self._unasked_before = 0
         self._rest_s = options.rest_s
         self._connected_at = 0.0
         self._quick_losses = 0
@@ -147,16 +149,16 @@ class MqttLink:
         """Make a client and its thread, and have it connect."""
         client, options = self._build_client(), self._options
 
-        def failed(error: OSError) -> None:
+        def failed(error: Exception) -> None:
             self._post(client, self._set_state, "away", explain_failure(error))
 
         thread = NetworkThread(client, options.retry_min_s, options.retry_max_s, failed)
         thread.start()
         self._client, self._thread = client, thread
 
-    def _build_client(self) -> paho.Client:
+    def _build_client(self) -> BoundedClient:
         options = self._options
-        client = paho.Client(
+        client = BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=f"cw-{secrets.token_hex(8)}",  # nobody can guess it and throw us out by connecting with it
             clean_session=True,
@@ -248,8 +250,8 @@ class MqttLink:
         self._set_state("connected", "connected")
 
     def _lost(self, reason: str) -> None:
-        if self.state.kind == "refused":
-            return  # paho reports the end of a refused attempt too; the refusal says more
+        if self.state.kind == "refused" or (self._client is not None and self._client.offence is not None):
+            return  # paho reports these ends too; the refusal, or what `_rest` tells, says more
         if self.state.connected:
             quick = self._clock.monotonic() - self._connected_at < _QUICK_LOSS_S
             self._quick_losses = self._quick_losses + 1 if quick else 0
@@ -267,9 +269,8 @@ class MqttLink:
             client, thread = self._client, self._thread
             if client is None or thread is None:
                 return
-            flooded, self._unwelcome = self._unwelcome > self._options.flood_per_s * self._options.watch_s, 0
-            if flooded and len({speaker(asked) for asked in self.settings.subscribe}) == 1:
-                await self._rest(client, thread)
+            if offence := self._offence(client):
+                await self._rest(client, thread, offence)
                 continue
             dead = not thread.alive
             poisoned = self._quick_losses >= _QUICK_LOSSES_MAX
@@ -283,19 +284,32 @@ class MqttLink:
             self._launch()
             await asyncio.to_thread(_end, client, thread, None)
 
-    async def _rest(self, client: paho.Client, thread: NetworkThread) -> None:
-        """Hang up on a neighbour that floods us: only its own words are lost, and reading them costs more than it."""
+    def _offence(self, client: BoundedClient) -> str | None:
+        """Return what the broker did since the last look that no broker should, or that its only speaker should not.
+
+        At a meeting broker a member that floods is no reason to stop listening to the others.
+        """
+        limit = self._options.flood_per_s * self._options.watch_s
+        unasked, self._unasked_before = self.unasked - self._unasked_before, self.unasked
+        unwelcome, self._unwelcome = self._unwelcome, 0
+        idle, client.idle = client.idle, 0
+        one_speaker = len({speaker(asked) for asked in self.settings.subscribe}) == 1
+        flooded = idle + unasked > limit or (one_speaker and idle + unwelcome > limit)
+        return client.offence or ("it sends far too much" if flooded else None)
+
+    async def _rest(self, client: BoundedClient, thread: NetworkThread, offence: str) -> None:
+        """Hang up on a broker for a while: only its own words are lost, and reading them costs more than it."""
         if self._clock.monotonic() - self._connected_at > self._rest_s:
             self._rest_s = self._options.rest_s
-        self._set_state("away", f"it sends far too much and is not listened to for {self._rest_s:.0f} s")
+        self._set_state("away", f"{offence} and is not listened to for {self._rest_s:.0f} s")
         self._client = self._thread = None
         await asyncio.to_thread(_end, client, thread, None)
         await asyncio.sleep(self._rest_s)
-        self._rest_s *= 2
+        self._rest_s = min(2 * self._rest_s, self._options.rest_max_s)
         self._launch()
 
 
-def _end(client: paho.Client, thread: NetworkThread, last_sent: paho.MQTTMessageInfo | None) -> None:
+def _end(client: BoundedClient, thread: NetworkThread, last_sent: paho.MQTTMessageInfo | None) -> None:
     """Flush, disconnect and join the client's thread. Blocks; not for the event loop."""
     if last_sent is not None and client.is_connected():
         with contextlib.suppress(ValueError, RuntimeError):  # raised when it was never on its way

@@ -1,4 +1,5 @@
-"""The network thread of one MQTT client: connects, serves the socket, waits, connects again, until it is told to stop.
+"""The network thread of one MQTT client: connects, serves the socket, waits, connects again, until it is told to stop
+or the broker did what no broker should.
 
 paho brings such a thread, but its loop fails from the 1024th file of a process on (`select`), which a demo of twenty
 homes with twenty links each has; it needs three files for a link instead of two, and does not tell why a connection
@@ -11,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable
 
-import paho.mqtt.client as paho
+from coordinator.mqtt_client import BoundedClient
 
 _TICK_MS = 1000
 """Keepalive is looked after this often [ms]."""
@@ -26,7 +27,7 @@ class NetworkThread:
     """
 
     def __init__(
-        self, client: paho.Client, retry_min_s: float, retry_max_s: float, on_failure: Callable[[OSError], None]
+        self, client: BoundedClient, retry_min_s: float, retry_max_s: float, on_failure: Callable[[Exception], None]
     ) -> None:
         self._client = client
         self._retry_min_s = retry_min_s
@@ -65,7 +66,7 @@ class NetworkThread:
         self._client.on_socket_register_write = None
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self._client.offence is None:
             try:
                 self._client.reconnect()
             except OSError as error:
@@ -83,13 +84,12 @@ class NetworkThread:
         while (sock := client.socket()) is not None:
             wanted = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
             poller.register(sock.fileno(), wanted)
-            ready = dict(poller.poll(_TICK_MS))
+            # What came in one TLS record is read at once, so `poll` would not tell of the packets after the first.
+            waiting = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+            ready = dict(poller.poll(0 if waiting else _TICK_MS))
             if ready.pop(self._wake_fd, None):
                 os.eventfd_read(self._wake_fd)
-            if any(events & ~select.POLLOUT for events in ready.values()):
-                client.loop_read()
-            # What came in one TLS record is read at once, so `poll` would not tell of the packets after the first.
-            while isinstance(tls := client.socket(), ssl.SSLSocket) and tls.pending():
+            if waiting or any(events & ~select.POLLOUT for events in ready.values()):
                 client.loop_read()
             if client.want_write():
                 client.loop_write()

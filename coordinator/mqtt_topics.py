@@ -7,7 +7,8 @@ peer. Both lie on the sender's own broker: the first levels always name who publ
 from functools import lru_cache
 
 PREFIX = "cw/1/"
-_TOPIC_BYTES_MAX = 65_535
+_TOPIC_BYTES_MAX = 512
+"""The longest of ours has a quarter of it. A broker may send topics of 64 KiB: whatever remembers some must not."""
 
 
 def pub_topic(community: str, home: str) -> str:
@@ -64,20 +65,24 @@ def check_filter(topic_filter: str) -> str:
 
 def _check_text(text: str) -> None:
     if not text or len(text.encode()) > _TOPIC_BYTES_MAX:
-        raise ValueError("a topic has 1 to 65535 bytes")
+        raise ValueError(f"a topic has 1 to {_TOPIC_BYTES_MAX} bytes")
     # Filters are written into the broker's rule file, one a line: a line break in one would be a second rule.
     if not text.isprintable() or text != text.strip():
         raise ValueError(f"topic {text!r} has a control character or blanks at its ends")
 
 
-@lru_cache(maxsize=4096)
 def covers(allowed: str, wanted: str) -> bool:
-    """Return whether everything that `wanted` matches is matched by `allowed` too.
+    """Return whether everything that `wanted` matches is matched by `allowed` too; never for what is too long.
 
     Args:
         allowed: A filter.
         wanted: A filter or a topic; for a topic the answer is whether the filter matches it.
     """
+    return len(wanted) <= _TOPIC_BYTES_MAX and _covers(allowed, wanted)
+
+
+@lru_cache(maxsize=4096)
+def _covers(allowed: str, wanted: str) -> bool:
     allowed_levels, wanted_levels = allowed.split("/"), wanted.split("/")
     if wanted.startswith("$") and allowed_levels[0] in ("#", "+"):
         return False
