@@ -4,6 +4,7 @@ It overrides private methods, so `broker.py` refuses other versions and each cur
 - subscriptions are walked across `await`: many clients connecting at once threw each other out -> `_Snapshot`
 - retained messages went to every client that connected, whoever had subscribed, past the rules -> to their subscribers
 - keepalive was not enforced: a client without power was never missed, its will never sent -> cut off after 1.5 times
+- a will went past the rules: who may only read could write any topic, retained -> no will on such a topic
 - a refused login ended the session of the client it pretended to be, and stayed in memory -> checked before anything
 - packets of any size were read into memory, half a packet was awaited for ever -> `_BoundedReader`
 - messages for a client that does not read piled up -> bounded, then cut off
@@ -182,6 +183,8 @@ class CuredBroker(Broker):  # type: ignore[misc]
             raise MQTTError(f"no CONNECT from {remote_address}:{remote_port}: {error!r}") from error
         if not await self._authenticate(session, self.listeners_config["default"]):
             await self._refuse(writer, BAD_USERNAME_PASSWORD, f"{session.username!r} from {remote_address}")
+        if session.will_flag and not self._access.may_publish(session.username, session.will_topic):
+            session.will_flag = False  # as Mosquitto does: the client may stay, its last word is not said
         session.client_id = session.client_id or gen_client_id()
         if session.keep_alive > 0:
             session.keep_alive = math.ceil(session.keep_alive * 1.5) + 1  # paho's pings come up to a second late

@@ -121,14 +121,21 @@ def packet(first_byte: int, body: bytes) -> bytes:
 
 
 def raw_client(
-    port: int, client_id: str, password: str, keepalive_s: int = 0, will: tuple[str, bytes] | None = None
+    port: int,
+    client_id: str,
+    password: str,
+    keepalive_s: int = 0,
+    will: tuple[str, bytes] | None = None,
+    *,
+    user: str = "owner",
+    will_retained: bool = False,
 ) -> socket.socket:
-    """Connect as the owner with a bare socket; the caller reads the answer, or does not."""
-    flags = 0x80 | 0x40 | 0x02 | (0x04 if will else 0)
+    """Connect with a bare socket; the caller reads the answer, or does not."""
+    flags = 0x80 | 0x40 | 0x02 | (0x04 if will else 0) | (0x20 if will_retained else 0)
     body = mqtt_string("MQTT") + bytes([4, flags]) + struct.pack("!H", keepalive_s) + mqtt_string(client_id)
     if will:
         body += mqtt_string(will[0]) + mqtt_string(will[1])
-    body += mqtt_string("owner") + mqtt_string(password)
+    body += mqtt_string(user) + mqtt_string(password)
     sock = socket.create_connection(("127.0.0.1", port), timeout=10)
     sock.sendall(packet(0x10, body))
     return sock

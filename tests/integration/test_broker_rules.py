@@ -71,6 +71,26 @@ def test_a_peer_cannot_write_not_even_under_its_own_name(kind: str) -> None:
     asyncio.run(run())
 
 
+def test_a_peer_cannot_write_by_its_will_either(kind: str) -> None:
+    async def run() -> None:
+        async with broker(kind) as home, station(owner_link(home.url, subscribe=("#",))) as own:
+            for number, topic in enumerate((PUB, TO_PEER, "commonwatt/my-home/state", "homeassistant/sensor/x/config")):
+                will = (topic, b"forged")
+                login = {"user": PEER, "password": "peer-pw", "will": will, "will_retained": True}
+                with contextlib.closing(raw_client(home.port, f"peer-{number}", **login)) as peer:
+                    assert await asyncio.to_thread(peer.recv, 4) == b"\x20\x02\x00\x00"
+            with contextlib.closing(raw_client(home.port, "own", "owner-pw", will=("true", b"gone"))) as other:
+                assert await asyncio.to_thread(other.recv, 4) == b"\x20\x02\x00\x00"
+            await until(lambda: b"gone" in own.payloads)
+            await asyncio.sleep(0.3)
+            assert own.payloads == [b"gone"]
+            async with station(owner_link(home.url, name="late", subscribe=("#",))) as late:
+                await asyncio.sleep(0.3)
+                assert late.payloads == []
+
+    asyncio.run(run())
+
+
 def test_nobody_enters_without_name_or_with_an_empty_password(kind: str) -> None:
     async def run() -> None:
         async with broker(kind) as home:
