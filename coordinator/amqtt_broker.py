@@ -7,6 +7,7 @@ It overrides private methods, so `broker.py` refuses other versions and each cur
 - a will went past the rules: who may only read could write any topic, retained -> no will on such a topic
 - a refused login ended the session of the client it pretended to be, and stayed in memory -> checked before anything
 - packets of any size were read into memory, half a packet was awaited for ever -> `_BoundedReader`
+- strangers' names of 64 KiB were read, kept and logged -> short fields before the login, one line per address
 - messages for a client that does not read piled up -> bounded, then cut off
 """
 
@@ -34,6 +35,11 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 10.0
 PACKET_S = 20.0
 UNSENT_MAX = 2000
+_LOGIN_MAX_BYTES = 8 * 1024
+"""Of each field, until we know who it is: ids, names, passwords and wills are short."""
+_NAME_SHOWN = 64
+_REFUSED_MAX = 500
+"""So many refusals are told, each once."""
 _GOODBYE_S = 1.0
 
 
@@ -50,9 +56,11 @@ class _Snapshot(dict[str, list[tuple[Session, int]]]):
 class _BoundedReader(StreamReaderAdapter):  # type: ignore[misc]  # amqtt has no types
     """Reads no field above the limit and waits for no half packet. A first byte may take as long as the keepalive."""
 
+    limit = _LOGIN_MAX_BYTES
+
     async def read(self, n: int = -1) -> bytes:
-        if n > PACKET_MAX_BYTES:
-            raise ConnectionAbortedError(f"a field of {n} bytes is over the limit of {PACKET_MAX_BYTES}")
+        if n > self.limit:
+            raise ConnectionAbortedError(f"a field of {n} bytes is over the limit of {self.limit}")
         if n == 1:
             return bytes(await super().read(1))
         async with asyncio.timeout(PACKET_S):
@@ -119,7 +127,7 @@ class CuredBroker(Broker):  # type: ignore[misc]
         super().__init__(BrokerConfig(listeners=listeners, plugins={}))
         self._subscriptions = _Snapshot()
         self._access = access
-        self._refused: set[str] = set()
+        self._refused: set[tuple[str, str]] = set()
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     @property
@@ -182,7 +190,8 @@ class CuredBroker(Broker):  # type: ignore[misc]
         except Exception as error:  # whatever a hostile first packet does to the decoder
             raise MQTTError(f"no CONNECT from {remote_address}:{remote_port}: {error!r}") from error
         if not await self._authenticate(session, self.listeners_config["default"]):
-            await self._refuse(writer, BAD_USERNAME_PASSWORD, f"{session.username!r} from {remote_address}")
+            await self._refuse(writer, BAD_USERNAME_PASSWORD, session.username, remote_address)
+        reader.limit = PACKET_MAX_BYTES
         if session.will_flag and not self._access.may_publish(session.username, session.will_topic):
             session.will_flag = False  # as Mosquitto does: the client may stay, its last word is not said
         session.client_id = session.client_id or gen_client_id()
@@ -190,19 +199,26 @@ class CuredBroker(Broker):  # type: ignore[misc]
             session.keep_alive = math.ceil(session.keep_alive * 1.5) + 1  # paho's pings come up to a second late
         before, old_handler = self._sessions.get(session.client_id, (None, None))
         if before is not None and before.username != session.username:
-            await self._refuse(writer, IDENTIFIER_REJECTED, f"{session.username!r}: another user's client id")
+            await self._refuse(writer, IDENTIFIER_REJECTED, session.username, remote_address)
         if old_handler is not None:
             old_handler.cut()
             await self._cleanup_session(session.client_id)
         return handler, session
 
-    async def _refuse(self, writer: WriterAdapter, code: int, whom: str) -> None:
-        if whom not in self._refused:  # once, not at every retry
+    async def _refuse(self, writer: WriterAdapter, code: int, name: str | None, address: str) -> None:
+        known = self._access.knows(name)
+        whom = (name or "" if known else "", address)  # a stranger makes up a new name each time
+        if whom not in self._refused and len(self._refused) < _REFUSED_MAX:  # once, not at every retry
             self._refused.add(whom)
-            logger.warning("broker: refused user %s", whom)
+            shown = f"{(name or '')[:_NAME_SHOWN]!r} from {address}"
+            if code == IDENTIFIER_REJECTED:
+                shown += ": another user's client id"
+            elif not known:
+                shown += " (no user here; others from there are not told)"
+            logger.warning("broker: refused user %s", shown)
         await ConnackPacket.build(0, code).to_stream(writer)
         await writer.close()
-        raise MQTTError(f"refused {whom}")
+        raise MQTTError(f"refused a user from {address}")
 
     async def _handle_disconnect(
         self, client_session: Session, handler: BrokerProtocolHandler, disconnect_waiter: "asyncio.Future[Any]"

@@ -149,6 +149,9 @@ class Access:
     def _hash(self, password: str) -> bytes:
         return blake2b(password.encode(), key=self._key).digest()
 
+    def knows(self, name: str | None) -> bool:
+        return name in self._hashes
+
     def login(self, name: str | None, password: str | None) -> bool:
         """Return whether name and password belong together, in a time that tells nothing about either."""
         expected = self._hashes.get(name or "", bytes(64))

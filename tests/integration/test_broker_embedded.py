@@ -200,6 +200,27 @@ def test_refused_logins_leave_nothing_in_memory_and_one_line_in_the_log(caplog) 
     assert lines == ["broker: refused user 'owner' from 127.0.0.1"]
 
 
+def test_strangers_with_endless_names_fill_neither_memory_nor_log(caplog) -> None:
+    async def run() -> None:
+        async with broker("embedded") as home:
+            for number in range(50):
+                name = f"{number}" + "\u0100" * 2000
+                with contextlib.closing(raw_client(home.port, "x", "guess", user=name)) as stranger:
+                    assert (await asyncio.to_thread(received, stranger))[:4] == b"\x20\x02\x00\x04"
+            assert len(home._broker._refused) == 1
+            with contextlib.closing(raw_client(home.port, "x", "guess", user="x" * 20_000)) as stranger:
+                assert await asyncio.to_thread(received, stranger) == b"", "not even read"
+            with contextlib.closing(raw_client(home.port, "x", "guess", user=PEER)) as neighbour:
+                await asyncio.to_thread(received, neighbour)
+
+    asyncio.run(run())
+    lines = [record.getMessage() for record in caplog.records if record.name == "coordinator.amqtt_broker"]
+    assert lines == [
+        f"broker: refused user '0{63 * chr(0x100)}' from 127.0.0.1 (no user here; others from there are not told)",
+        f"broker: refused user '{PEER}' from 127.0.0.1",
+    ]
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
