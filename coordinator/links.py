@@ -74,6 +74,12 @@ def check_url(url: str) -> str:
     if parts.username is not None:
         raise ValueError("the user belongs in username and password (or password_file), not in the url")
     try:
+        parts.hostname.encode("idna")  # as is done to look it up: no label may be empty or have over 63 bytes
+    except UnicodeError:
+        raise ValueError(f"{url!r}: such a host name cannot be used") from None
+    if not url.isprintable():
+        raise ValueError(f"{url!r} has a control character")
+    try:
         port = parts.port
     except ValueError:
         port = 0
@@ -238,6 +244,8 @@ def explain_failure(error: BaseException | None) -> str:
             return "host name not known"
         case ssl.SSLError():
             return explain_tls(error)
+        case UnicodeError():
+            return "host name cannot be used"
         case OSError():
             return (error.strerror or str(error)).lower()
         case _:

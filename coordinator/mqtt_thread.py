@@ -69,7 +69,7 @@ class NetworkThread:
         while not self._stopping.is_set() and self._client.offence is None:
             try:
                 self._client.reconnect()
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a host name that cannot be one is a ValueError
                 self._on_failure(error)
             else:
                 self._serve()

@@ -73,8 +73,10 @@ class Sealer:
             return None
         nonce, begin = sealed[:_NONCE], _NONCE + 1
         end = begin + sealed[_NONCE] * _SLOT
+        if len(sealed) < end:
+            return None  # cut short
         label = _label(secret, nonce)
-        for at in range(begin, min(end, len(sealed)), _SLOT):
+        for at in range(begin, end, _SLOT):
             if sealed[at : at + _LABEL] != label:
                 continue
             key = _masked(secret, nonce, sealed[at + _LABEL : at + _SLOT])

@@ -96,6 +96,26 @@ def test_a_flood_over_one_link_takes_no_room_from_another() -> None:
     asyncio.run(run())
 
 
+def test_an_address_that_is_none_is_told_once_and_ends_no_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """Settings refuse such addresses; whatever comes past them must not write a traceback a second."""
+
+    async def run() -> None:
+        links = [
+            peer_link("mqtt://their.broker.example").model_copy(update={"name": name, "url": f"mqtt://{host}:1883"})
+            for name, host in (("dots", "my-home..lan"), ("long", 64 * "x"))
+        ]
+        async with station(*links, options=QUICK, wait=False) as reader:
+            await until(lambda: len(reader.texts) == 2)
+            await asyncio.sleep(0.5)
+            assert sorted(reader.texts) == [
+                f"link to {name}'s broker is down: host name cannot be used; trying again" for name in ("dots", "long")
+            ]
+            assert all(link._thread.alive for link in reader.transport._links)
+
+    asyncio.run(run())
+    assert caplog.records == []
+
+
 def test_a_name_that_leads_nowhere_silences_its_link_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = socket.getaddrinfo
 

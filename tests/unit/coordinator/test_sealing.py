@@ -58,6 +58,12 @@ def test_no_flipped_bit_survives() -> None:
         assert reader.unseal(FOR_BERT, bytes(changed)) is None
 
 
+def test_a_message_that_was_cut_short_is_no_message_and_no_error() -> None:
+    sealed, reader = sealer(ANNA).seal(FOR_BERT, b"7 kWh"), sealer(BERT)
+    for length in range(len(sealed)):
+        assert reader.unseal(FOR_BERT, sealed[:length]) is None
+
+
 @given(st.binary(max_size=200))
 def test_garbage_is_no_message_and_no_error(garbage: bytes) -> None:
     assert sealer(BERT).unseal(FOR_ALL, garbage) is None
