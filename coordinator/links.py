@@ -22,7 +22,6 @@ _REFUSALS = {
     "Bad user name or password": "wrong user name or password",
     "Not authorized": "wrong user name or password",
     "Client identifier not valid": "client id not accepted",
-    "Unsupported protocol version": "it does not speak MQTT 3.1.1",
     "Server unavailable": "it is not serving at the moment",
 }
 
