@@ -23,6 +23,15 @@ class FileBrakes:
     def __init__(self, data_dir: Path) -> None:
         self._stopped = data_dir / STOPPED
         self._given_up = data_dir / GIVEN_UP
+        self._proven = False
+
+    def prove(self) -> None:
+        """Show once for this process that the folder takes a file such as these; each trial wears its memory."""
+        if not self._proven:
+            trial = self._given_up.with_name(f"{GIVEN_UP}.trial")
+            write_durably(trial, "whether it could be kept here that control was given up")
+            remove_durably(trial)
+            self._proven = True
 
     def stopped(self) -> str | None:
         said = _read(self._stopped)

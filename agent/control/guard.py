@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import assert_never
 
+from agent.control.brakes import SureBrakes
 from agent.control.effect import Tolerance
 from agent.control.envelope import Envelope, Gate
 from agent.control.grid import Connection, GridWatch
@@ -69,7 +70,7 @@ class Guard:
             pv_max_w=pv_max_w,
         )
         self._permission = Permission(battery, permit, enabled=settings.enabled)
-        self._brakes = brakes
+        self._brakes = SureBrakes(brakes)
         self._alive = alive
         self._mind = Supervisor(settings, envelope, traits, grid)
         self._news = SetpointNews()
@@ -212,6 +213,7 @@ class Guard:
                     self._overwritten(changed)
                     return
                 if self._prepared != self._battery.generation:
+                    self._brakes.prove()  # where it cannot be kept that control was given up, it does not begin
                     refused = await self._battery.prepare(self._reversion_s)
                     if refused is not None:
                         self._give_up(refused)
@@ -268,8 +270,10 @@ class Guard:
 
     def _give_up(self, why: str) -> None:
         self._mind.latch(why)
-        self._brakes.give_up(why)
+        unkept = self._brakes.give_up(why)
         text = f"control was given up until you reset it with `commonwatt stop --resume`: {why}"
+        if unkept is not None:
+            text += f". That is not on the disk yet, and holds while this guard runs: {unkept}"
         self._on_notice("error", f"{self._battery.name}: {text}")
 
     def _in_doubt(self, why: str) -> None:

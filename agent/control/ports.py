@@ -101,6 +101,14 @@ Permit = Callable[[], Awaitable[str | None]]
 class Brakes(Protocol):
     """What must outlive the guard: a person's stop, and that control was given up."""
 
+    def prove(self) -> None:
+        """Show that something can be kept now.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        ...
+
     def stopped(self) -> str | None:
         """Return why a person stopped control, or None."""
         ...
@@ -110,7 +118,11 @@ class Brakes(Protocol):
         ...
 
     def give_up(self, why: str) -> None:
-        """Keep that control was given up."""
+        """Keep that control was given up.
+
+        Raises:
+            ConfigError: It cannot be kept.
+        """
         ...
 
 

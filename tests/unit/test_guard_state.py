@@ -73,6 +73,18 @@ def test_s5_counts_that_cannot_be_read_end_control_until_a_person_has_looked(tmp
     assert brakes.given_up() is None
 
 
+def test_s12_a_folder_that_takes_no_file_is_found_out_before_control_begins(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no folder")
+    brakes = FileBrakes(tmp_path / "data")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="cannot be written"):
+            brakes.prove()
+    (tmp_path / "data").unlink()
+    brakes.prove()
+    assert list((tmp_path / "data").iterdir()) == [], "nothing is left of the trial"
+    assert brakes.given_up() is None
+
+
 def test_s15_a_stop_is_on_the_disk_and_whatever_cannot_be_read_is_a_stop(tmp_path: Path) -> None:
     FileBrakes(tmp_path).stop("its owner")
     later = FileBrakes(tmp_path)

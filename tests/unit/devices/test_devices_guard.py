@@ -405,6 +405,72 @@ def test_s12_battery_that_goes_the_wrong_way_is_released_for_good() -> None:
     run(check)
 
 
+def test_s12_what_was_given_up_holds_on_a_full_disk_too_and_is_kept_as_soon_as_there_is_room() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        bench.brakes.full = True
+        bench.fake.on_write = lambda address: bench.hybrid.set_powers(ac_w=1000, battery_w=-1000)
+        for _ in range(30):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        ((level, text),) = bench.notices
+        assert level == "error"
+        assert "the battery shows -1000 W where 1000 W was commanded. That is not on the disk yet" in text
+        assert "No space left on device" in text
+        assert bench.written[-1] == RELEASE
+        assert bench.brakes.given_up() is None
+        bench.brakes.full = False
+        await bench.after(1)
+        assert "the battery shows -1000 W" in str(bench.brakes.given_up())
+        bench.fake.on_write = lambda address: bench.hybrid.obey()
+        bench.brakes.resume()
+        for _ in range(6):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert bench.guard.status.control == "following", "a person's word counts again"
+
+    run(check)
+
+
+def test_s12_a_device_whose_timer_cannot_be_set_is_given_up_on_a_full_disk_too() -> None:
+    async def check(bench: Bench) -> None:
+        bench.fake.keeps = {Hybrid.REVERT_S, Hybrid.REVERT_S + 1}
+        bench.fake.on_write = lambda address: setattr(bench.brakes, "full", address == Hybrid.REVERT_S)
+        await bench.after(0)
+        bench.guard.lease(1000, "as planned")
+        await bench.after(1)
+        assert "That is not on the disk yet" in bench.notices[0][1]
+        bench.fake.log.clear()
+        for _ in range(10):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert bench.written == [], "it was written to once and is left alone"
+        assert [level for level, _ in bench.notices] == ["error"]
+
+    run(check)
+
+
+def test_s12_control_does_not_begin_where_it_could_not_be_kept_that_it_was_given_up() -> None:
+    """A guard that starts anew does not know whether the one before it gave up without being able to say so."""
+
+    async def check(bench: Bench) -> None:
+        bench.brakes.full = True
+        await bench.after(0)
+        for _ in range(20):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert set(bench.written) == {RELEASE}
+        assert [level for level, _ in bench.notices] == ["warning"]
+        assert "No space left on device" in bench.guard.status.reason
+        bench.brakes.full = False
+        for _ in range(6):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert bench.guard.status.control == "following"
+
+    run(check)
+
+
 def test_write_that_is_acknowledged_and_not_carried_out_ends_control() -> None:
     async def check(bench: Bench) -> None:
         bench.fake.keeps = {Hybrid.SET_W + 1}
