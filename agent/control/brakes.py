@@ -30,7 +30,7 @@ class SureBrakes:
         return self._unkept or self._brakes.given_up()
 
     def give_up(self, why: str) -> str | None:
-        """Note that control was given up; return why that cannot be kept for longer than this process lives, or None."""
+        """Note that control was given up; return why that is kept only while this process lives, or None."""
         self._unkept = why
         try:
             self._brakes.give_up(why)

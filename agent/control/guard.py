@@ -154,6 +154,7 @@ class Guard:
         if not await self._may_write():
             return
         self._heed_brakes()
+        self._heed_budget()
         sample = self._battery.latest
         missed = self._mind.observe(sample) if sample is not None else None
         if missed is not None:
@@ -196,6 +197,15 @@ class Guard:
             self._on_notice("info", f"{self._battery.name}: control may begin again")
             self._mind.reset()
 
+    def _heed_budget(self) -> None:
+        """Take over what may still be written today."""
+        spent, name = self._battery.spent, self._battery.name
+        if spent is not None and self._mind.spent is None:
+            self._on_notice("warning", f"{name}: {spent} until the day ends")
+        elif spent is None and self._mind.spent is not None:
+            self._on_notice("info", f"{name}: its registers may be written again: a new day")
+        self._mind.spent, self._mind.pace_s = spent, self._battery.pace_s
+
     async def _nap(self) -> None:
         # Not wait_for: before Python 3.12 that loses a cancellation which comes together with the wake-up.
         try:
@@ -229,7 +239,7 @@ class Guard:
                 self._in_doubt(f"the battery cannot be commanded: {error}")
                 return
         if refused is not None:
-            if self._mind.refused(refused) is not None or self._battery.spent is not None:
+            if self._mind.refused(refused) is not None:
                 self._give_up(refused)
             return
         now_s = self._clock.monotonic()
@@ -260,8 +270,9 @@ class Guard:
             except CommonwattError as error:
                 refused = str(error)
         if refused is not None:
-            # Tried again at the next step; until then the device's own timer is what ends our command.
+            # Tried again soon; until then the device's own timer is what ends our command.
             self._in_doubt(f"the battery cannot be released: {refused}")
+            self._mind.not_let_go(self._clock.monotonic())
             return
         log.info("%s: released, %s", self._battery.name, reason)
         self._news.released()

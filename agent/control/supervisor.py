@@ -31,6 +31,8 @@ class Supervisor:
         gate: Which directions the battery's charge leaves open.
         latched: Why control was given up until a person resets it; None while it was not.
         stopped: Why a person stopped control; None while nobody did.
+        spent: Why no command may be written any more today; None while they may.
+        pace_s: Least time between two setpoints that what may be written today bears.
         external: The network operator's limit.
         target_w: Battery power in force, None while released.
         reason: Why the battery does what it does, in words.
@@ -43,6 +45,8 @@ class Supervisor:
         self.gate = Gate()
         self.latched: str | None = None
         self.stopped: str | None = None
+        self.spent: str | None = None
+        self.pace_s = 0.0
         self.external = ExternalLimit(settings.external)
         self.grid = grid or GridWatch()
         self.target_w: float | None = None
@@ -55,6 +59,8 @@ class Supervisor:
         self._withdrawn = self.reason
         self._begun = False
         self._last: tuple[float, Command] | None = None
+        self._asked: tuple[float, Command] | None = None
+        self._let_go_at_s, self._let_go_wait_s = -math.inf, 0.0
         self._sample: Sample | None = None
         self._effect = EffectCheck(traits.tolerance)
         self._misses = self._refusals = 0
@@ -116,7 +122,7 @@ class Supervisor:
         why_not = self._why_not(now_s)
         if why_not is not None or self._lease is None or self._sample is None:
             self.reason, self.target_w = why_not or self._withdrawn, None
-            return Keep() if self.released else LetGo(reason=self.reason)
+            return Keep() if self.released or now_s < self._let_go_at_s else LetGo(reason=self.reason)
         battery_w, soc_pct, pv_w = self._known(self._sample)
         self.gate = self._envelope.gate(soc_pct, self.gate)
         wish_w = self._envelope.clamp(self._lease.target_w, self.gate)
@@ -126,28 +132,38 @@ class Supervisor:
         self.reason = self._lease.reason + held
         until_s = min(self._lease.until_s, self._sample.monotonic_s + self._settings.stale_after_s)
         command = Command(battery_w=decided.power_w, pv_w=pv_w or 0.0, reason=self.reason, until_s=until_s)
-        return command if self._due(now_s, command) else Keep()
+        if not self._due(now_s, command):
+            return Keep()
+        self._asked = now_s, command
+        return command
 
     def commanded(self, now_s: float, command: Command) -> None:
         """Note that the device took a command."""
         self._refusals = 0
-        self._last = (now_s, command)
+        self._last = self._asked = now_s, command
         self.target_w = command.battery_w
         self._effect.commanded(now_s, command.battery_w + (command.pv_w if self._traits.includes_pv else 0.0))
 
     def let_go(self) -> None:
         """Note that the device is on its own."""
         self.released = self._begun = True
+        self._let_go_at_s, self._let_go_wait_s = -math.inf, 0.0
         self.lost()
 
+    def not_let_go(self, now_s: float) -> None:
+        """Note that the release failed. Each further one waits twice as long, at most for the device's own timer."""
+        self._let_go_wait_s = min(max(2 * self._let_go_wait_s, LEAST_STEP_S), self._traits.reversion_s)
+        self._let_go_at_s = now_s + self._let_go_wait_s
+
     def lost(self) -> None:
-        """Note that it is unknown what the device does: the next command is due at once."""
+        """Note that it is unknown what the device does: the next command is due as soon as one may be written."""
         self._last = self.target_w = None
         self._effect.clear()
 
     def touched(self) -> None:
         """Note that a write is about to leave: from now on only a release makes the battery free."""
         self.released = False
+        self._let_go_at_s, self._let_go_wait_s = -math.inf, 0.0
 
     def _give_up(self, why: str) -> str | None:
         if self.latched is not None:
@@ -197,10 +213,9 @@ class Supervisor:
         return sure("battery_w"), sure("soc_pct"), pv_w if plausible else None
 
     def _why_not(self, now_s: float) -> str | None:
-        if self.stopped is not None:
-            return self.stopped
-        if self.latched is not None:
-            return f"control was given up: {self.latched}"
+        given_up = None if self.latched is None else f"control was given up: {self.latched}"
+        if (ended := self.stopped or given_up or self.spent) is not None:
+            return ended
         if not self._begun:
             # Whatever was commanded before this start, by whom ever, ends before anything new begins.
             return "control begins with a release"
@@ -217,14 +232,17 @@ class Supervisor:
         return self.grid.trouble(now_s)
 
     def _due(self, now_s: float, command: Command) -> bool:
-        if self._last is None:
+        if self._asked is None:
             return True
-        at_s, last = self._last
+        # Whatever became of the last command, its registers were written: a doubt is no reason for haste.
+        at_s, last = self._asked
         stops = command.battery_w == 0.0 and last.battery_w != 0.0
         if stops or now_s - at_s >= self._traits.refresh_s:
             return True
-        if now_s - at_s < self._settings.min_write_s:
+        if now_s - at_s < max(self._settings.min_write_s, self.pace_s):
             return False
+        if self._last is None:
+            return True
         moved_w = abs(command.battery_w - last.battery_w)
         if self._traits.includes_pv:
             moved_w = max(moved_w, abs(command.battery_w + command.pv_w - last.battery_w - last.pv_w))

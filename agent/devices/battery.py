@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from agent.devices.budget import WriteBudget
 from agent.devices.control_schema import ControlSpec, Direction, StepSpec
@@ -38,7 +39,6 @@ class Battery:
         self._without_timer = without_timer
         self._timer: str | None = self._spec.timer
         self._left: tuple[int, dict[str, float]] = (0, {})
-        self.spent: str | None = None
 
     @property
     def latest(self) -> DeviceSample | None:
@@ -59,6 +59,16 @@ class Battery:
     def reverts(self) -> bool:
         """Whether the device ends our command by itself when we vanish."""
         return self._timer is not None
+
+    @property
+    def spent(self) -> str | None:
+        """Which register of a command may not be written any more today, in words; None while all may."""
+        return self._spent(self._budget.spent(self._commands, self._device.now.date()))
+
+    @property
+    def pace_s(self) -> float:
+        """Seconds between commands that may still be given today until the day ends."""
+        return self._budget.pace_s(self._commands, self._device.now)
 
     @property
     def reversion_max_s(self) -> int:
@@ -176,6 +186,19 @@ class Battery:
         with contextlib.suppress(ConfigError):
             self._budget.close()
 
+    @property
+    def _commands(self) -> list[str]:
+        """The registers that each command writes."""
+        return [step.write for step in self._spec.cycle if self._has(step.write)]
+
+    def _has(self, name: str) -> bool:
+        return name != self._spec.timer or self._timer is not None
+
+    def _spent(self, name: str | None) -> str | None:
+        if name is None:
+            return None
+        return f"{name} was written as often today (UTC) as its memory bears; the battery stays on its own"
+
     def _clamped(self, battery_w: float) -> float:
         """Return the power that the device itself bears; some ignore their own limits when commanded."""
         clamp, sample = self._spec.clamp, self._device.latest
@@ -211,27 +234,21 @@ class Battery:
         only_changes: bool = False,
         within_budget: bool = True,
     ) -> dict[str, float]:
-        wanted = {
-            step.write: _value(step, values, direction)
-            for step in steps
-            if step.write != self._spec.timer or self._timer is not None
-        }
+        wanted = {step.write: _value(step, values, direction) for step in steps if self._has(step.write)}
         known = await self._device.read_points(wanted) if only_changes else {}
         changes = {name: value for name, value in wanted.items() if known.get(name) != value}
-        today = self._device.today
+        today = self._device.now.date()
         # All of a command or nothing of it: half of one would be another command.
-        spent = self._budget.spent(changes, today) if within_budget else None
-        self.spent = spent and f"{spent} was written as often today as its memory bears; the battery stays on its own"
-        if self.spent is not None:
-            raise WriteIgnoredError(self.spent)
+        if within_budget and (spent := self._spent(self._budget.spent(changes, today))) is not None:
+            raise WriteIgnoredError(spent)
         try:
             self._budget.reserve(changes, today)
         except ConfigError:
             if within_budget:
                 raise  # what cannot be counted is not written; but nothing keeps us from a release
         for name, value in changes.items():
-            await self._device.write_point(name, value, generation, not_after_s)
-            self._budget.written(name)
+            # Counted when it leaves: what is never acknowledged, or oddly, was written all the same.
+            await self._device.write_point(name, value, generation, not_after_s, partial(self._budget.written, name))
         return wanted
 
     async def _confirm(self, written: dict[str, float]) -> None:

@@ -1,8 +1,9 @@
 """How often a register may be written: flash wears out, and a loop that writes it kills the device. Pure."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 
 from agent.devices.rules import STORED_WRITES_PER_DAY
 from agent.devices.schema import Profile
@@ -52,6 +53,13 @@ class WriteBudget:
         self._turn(today)
         return next((name for name in names if self._used(name) >= self._most(name)), None)
 
+    def pace_s(self, names: Collection[str], now: datetime) -> float:
+        """Return the seconds between writes of all these registers that last until the day ends (UTC)."""
+        self._turn(now.date())
+        ends_at = datetime.combine(self._day + timedelta(days=1), time(), UTC)
+        left = min(self._most(name) - self._used(name) for name in names)
+        return (ends_at - now).total_seconds() / left if left > 0 else math.inf
+
     def reserve(self, names: Collection[str], today: date) -> None:
         """Make durable that these registers are about to be written once."""
         self._turn(today)
@@ -62,7 +70,7 @@ class WriteBudget:
             self._keep(DayCounts(day=self._day, writes=dict(self._kept)))
 
     def written(self, name: str) -> None:
-        """Note a write."""
+        """Note a write that leaves now."""
         if self._most(name) < _FREE:
             self._writes[name] = self._used(name) + 1
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from agent.devices.commissioning import DeviceIdentity
 from agent.devices.decoding import Decoder
@@ -64,9 +64,9 @@ class Device:
         return f"unit {self.unit} at {self.link.url}"
 
     @property
-    def today(self) -> date:
-        """The day by UTC."""
-        return self._clock.now().date()
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        return self._clock.now()
 
     async def identify(self) -> None:
         """Connect if needed, find the device's models and prove that it is the one of the profile.
@@ -162,13 +162,19 @@ class Device:
         return Decoder(wanted, self._places).values(words)
 
     async def write_point(
-        self, name: str, value: float, generation: int | None = None, not_after_s: float = math.inf
+        self,
+        name: str,
+        value: float,
+        generation: int | None = None,
+        not_after_s: float = math.inf,
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
         """Write one point, in its unit and the house's sign. Only the guard's steps may come here.
 
         Args:
             generation: The only connection over which it may be written; None is any.
             not_after_s: The last moment at which the write may leave, on the clock that never jumps.
+            leaving: Called when it leaves: from then on it may have been carried out, whatever is answered.
 
         Raises:
             WriteIgnoredError: The device cannot take this value: it lacks the point, or the value is out of range.
@@ -188,8 +194,9 @@ class Device:
         except ValueError as error:
             raise WriteIgnoredError(f"{self.where} cannot take {name}: {error}") from None
         single = len(words) == 1 and 6 in self.profile.limits.functions
+        at = place.addresses[0]
         await self.link.write(
-            self._generation, self.unit, place.addresses[0], words, single=single, not_after_s=not_after_s
+            self._generation, self.unit, at, words, single=single, not_after_s=not_after_s, leaving=leaving
         )
 
     async def _ensure_identified(self) -> None:

@@ -7,6 +7,7 @@ always say 0) may come late, and are told from others here.
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from pymodbus.pdu import ModbusPDU
 
@@ -104,11 +105,13 @@ class ModbusLink:
         *,
         single: bool,
         not_after_s: float = math.inf,
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
         """Write registers, one by function 6 if `single`, else all in one function 16; only over that connection.
 
         Args:
             not_after_s: The last moment at which the request may leave.
+            leaving: Called when it leaves: from then on it may have been carried out, whatever is answered.
 
         Raises:
             TooLateError: Nothing was sent.
@@ -122,7 +125,7 @@ class ModbusLink:
                 raise NoAnswerError(
                     f"an answer from {self.url} is overdue; nothing is written until a read settled that"
                 )
-            answer = await self._execute(generation, request, not_after_s)
+            answer = await self._execute(generation, request, not_after_s, leaving)
         if not acknowledges(answer, request):
             raise self._bad(f"an acknowledgement of another write than that of register {address}")
 
@@ -160,7 +163,13 @@ class ModbusLink:
         self._owed.forget_old(self._clock.monotonic())
         return self._owed.could_be(self._framing.asked(self._framing.frame(request)))
 
-    async def _execute(self, generation: int, request: ModbusPDU, not_after_s: float = math.inf) -> ModbusPDU:
+    async def _execute(
+        self,
+        generation: int,
+        request: ModbusPDU,
+        not_after_s: float = math.inf,
+        leaving: Callable[[], None] = lambda: None,
+    ) -> ModbusPDU:
         """Send one request and return its answer. The caller holds the lock."""
         wire, unit = self._wire, request.dev_id
         if wire is None or wire.transport is None or generation != self.generation:
@@ -172,6 +181,7 @@ class ModbusLink:
             await asyncio.sleep(pause_s)
         if not_after_s < math.inf and self._clock.monotonic() > not_after_s:
             raise TooLateError(f"a command to {self.url} came too late and was not sent")
+        leaving()
         self.counters.requests += 1
         frame = self._framing.frame(request)
         try:

@@ -31,7 +31,7 @@ UP_S = 3600.0
 class Obedient:
     """A battery without inertia, the worst a street can see. Implements `agent.control.ports.BatteryPort`."""
 
-    name, generation, includes_pv, reverts, spent = "battery", 1, False, True, None
+    name, generation, includes_pv, reverts, spent, pace_s = "battery", 1, False, True, None, 0.0
     reversion_max_s, refresh_s, effect_after_s, effect_abs_w, effect_rel = 60, 20, 10.0, 200.0, 0.3
 
     def __init__(self, clock: ManualClock) -> None:

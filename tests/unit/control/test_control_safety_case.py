@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from agent.control.orders import Command, Keep, Lease, LetGo
 from agent.control.priorities import Party
 from agent.control.settings import ControlSettings, ExternalSettings
 from agent.control.supervisor import Supervisor
+from agent.devices.budget import DayCounts, WriteBudget
+from agent.devices.profile import load_profile
 
 QUICK = ControlSettings(enabled=True, ramp_pct_per_s=1000, min_write_s=1)
 anything = st.none() | st.floats(-1e6, 1e6) | st.sampled_from([float("nan"), float("inf"), -32768.0, 65535.0])
@@ -136,6 +139,25 @@ def test_s5_setpoints_near_the_last_one_wait_for_the_refresh() -> None:
             writes += 1
             made.commanded(second, action)
     assert writes == 2, "the refreshes at 20 and 40 s, and nothing below 50 W between them"
+
+
+def test_s5_what_a_register_bears_lasts_until_the_cloudiest_day_ends() -> None:
+    """Each look wants another setpoint, as where it includes the sun; the registers bear 8000 writes a day."""
+    made, profile = mind(ControlSettings(enabled=True)), load_profile("foxess_h3")
+    evening = datetime(2026, 6, 1, 18, tzinfo=UTC)
+    budget = WriteBudget(profile, DayCounts(day=evening.date(), writes={"remote_w": 6000}))
+    written_s: list[int] = []
+    for second in range(0, 6 * 3600, 2):
+        made.spent, made.pace_s = None, budget.pace_s(["remote_w"], evening + timedelta(seconds=second))
+        made.observe(seen(second, 1000, pv_w=3000 + 100 * (second % 4)))
+        made.grant(Lease(target_w=1000, reason="x", until_s=second + 15))
+        action = made.next(second)
+        if isinstance(action, Command):
+            made.commanded(second, action)
+            budget.written("remote_w")
+            written_s.append(second)
+    assert 1900 < len(written_s) <= 2000, "most of what is left is of use"
+    assert max(after - before for before, after in pairwise([*written_s, 6 * 3600])) <= TRAITS.refresh_s
 
 
 def test_s8_power_holds_then_shrinks_then_ends_as_the_reading_grows_old() -> None:

@@ -15,8 +15,9 @@ from agent.control.guard import Guard
 from agent.control.ports import Permit
 from agent.control.settings import ControlSettings
 from agent.devices.battery import Battery
+from agent.devices.budget import DayCounts, WriteBudget
 from agent.devices.device import Device
-from agent.devices.errors import LinkDownError
+from agent.devices.errors import LinkDownError, TooLateError
 from agent.devices.opening import LinkPool, open_device
 from agent.devices.settings import DeviceSettings
 from coordinator.clock import ManualClock
@@ -223,6 +224,88 @@ def test_s5_setpoints_keep_their_distance() -> None:
             bench.guard.lease(1000 + 40.0 * tick, "as planned")
             await bench.after(0.2)
         assert sum(address == Hybrid.SET_W for address, _ in bench.written) == 1
+
+    run(check)
+
+
+def odd(request: bytes, answer: bytes) -> bytes:
+    """Acknowledge the setpoint with all it carried; the device took it."""
+    if request[7] != 16 or int.from_bytes(request[8:10]) != Hybrid.SET_W:
+        return answer
+    return request[:4] + (len(request) - 6).to_bytes(2) + request[6:]
+
+
+def bounded(bench: Bench, writes_per_day: int, written: int = 0) -> WriteBudget:
+    """Give the battery registers that bear so many writes a day, of which some are gone; return what counts them."""
+    profile = bench.device.profile
+    assert profile.control is not None
+    control = profile.control.battery_w.model_copy(update={"write_budget_per_day": writes_per_day})
+    profile = profile.model_copy(update={"control": profile.control.model_copy(update={"battery_w": control})})
+    gone = DayCounts(day=bench.clock.now().date(), writes={step.write: written for step in control.cycle})
+    budget = WriteBudget(profile, gone)
+    bench.guard._battery = Battery(bench.device, budget)
+    return budget
+
+
+def test_s5_setpoints_that_are_acknowledged_oddly_keep_their_distance_and_are_counted() -> None:
+    async def check(bench: Bench) -> None:
+        budget = bounded(bench, 100_000)
+        await bench.after(0)
+        bench.fake.mangle = odd
+        for _ in range(22):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(0.5)
+        setpoints = sum(address == Hybrid.SET_W for address, _ in bench.written)
+        assert setpoints == 3, "five seconds between two"
+        assert budget._used("set_w") == setpoints, "nothing says that they were not carried out"
+
+    run(check)
+
+
+def test_s5_what_was_not_sent_is_not_counted() -> None:
+    async def check(bench: Bench) -> None:
+        budget = bounded(bench, 100_000)
+        await bench.follow(1000)
+        before = budget._used("set_w")
+        with pytest.raises(TooLateError):
+            await bench.guard._battery.command(500, 2000, 60, bench.clock.monotonic() - 1)
+        assert before > 0
+        assert budget._used("set_w") == before
+
+    run(check)
+
+
+def test_s5_a_release_that_is_never_acknowledged_is_tried_again_ever_later() -> None:
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        bench.fake.mangle = lambda request, answer: answer if request[7] != 6 else answer[:-1] + b"x"
+        bench.guard.release("enough")
+        for _ in range(600):
+            bench.clock.advance(timedelta(seconds=0.5))
+            await bench.guard.step()
+        assert bench.written == [RELEASE] * 10, "then after 1, 2, 4, 8, 16, 32, 60, 60 and 60 s"
+        assert [level for level, _ in bench.notices] == ["warning"]
+
+    run(check)
+
+
+def test_s5_a_spent_budget_leaves_the_battery_on_its_own_until_the_day_ends() -> None:
+    async def check(bench: Bench) -> None:
+        bounded(bench, 1000, written=997)
+        await bench.follow(1000)
+        for _ in range(60):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert sum(address == Hybrid.SET_W for address, _ in bench.written) == 1, "there was one refresh left"
+        assert bench.written[-1] == RELEASE
+        assert "was written as often today (UTC) as its memory bears" in bench.guard.status.reason
+        assert bench.brakes.given_up() is None, "and no person is needed"
+        bench.clock.advance(timedelta(hours=14))
+        for _ in range(60):
+            bench.guard.lease(1000, "as planned")
+            await bench.after(1)
+        assert bench.guard.status.control == "following"
+        assert [level for level, _ in bench.notices] == ["warning", "info"]
 
     run(check)
 
@@ -475,7 +558,7 @@ def test_write_that_is_acknowledged_and_not_carried_out_ends_control() -> None:
     async def check(bench: Bench) -> None:
         bench.fake.keeps = {Hybrid.SET_W + 1}
         await bench.after(0)
-        for _ in range(5):
+        for _ in range(15):
             bench.guard.lease(1000, "as planned")
             await bench.after(1)
         assert bench.guard.status.control == "released"
