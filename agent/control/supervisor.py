@@ -189,9 +189,11 @@ class Supervisor:
         """Return the wish as far as the reading is fresh enough for it: first it may not grow, then it shrinks."""
         stale_s = self._settings.stale_after_s
         hold_s, age_s = HOLD_SHARE * stale_s, now_s - sample.monotonic_s
-        if age_s <= hold_s or self.target_w is None:
+        if age_s <= hold_s or self._asked is None:
             return wish_w
-        most_w = abs(self.target_w) if self.target_w * wish_w > 0 else 0.0
+        # What was asked for last bounds it also while it is in doubt whether the battery does that.
+        last_w = self._asked[1].battery_w
+        most_w = abs(last_w) if last_w * wish_w > 0 else 0.0
         left = (stale_s - age_s) / (stale_s - hold_s)
         return math.copysign(min(abs(wish_w) * left, most_w), wish_w)
 
@@ -225,8 +227,11 @@ class Supervisor:
             return "no fresh wish from the plan"
         if not math.isfinite(self._lease.target_w):
             return "the plan's wish is no number"
-        if self._sample is None or now_s - self._sample.monotonic_s > self._settings.stale_after_s:
+        age_s = math.inf if self._sample is None else now_s - self._sample.monotonic_s
+        if self._sample is None or age_s > self._settings.stale_after_s:
             return "no fresh reading of the battery"
+        if self.released and age_s > HOLD_SHARE * self._settings.stale_after_s:
+            return "no reading fresh enough to begin with"
         if None in self._known(self._sample):
             return "the battery's power, charge or sun is unknown"
         return self.grid.trouble(now_s)

@@ -177,6 +177,31 @@ def test_s8_power_holds_then_shrinks_then_ends_as_the_reading_grows_old() -> Non
     assert powers[16] is None
 
 
+@pytest.mark.parametrize("doubt_s", [1, 4, 7, 13])
+def test_s8_power_shrinks_with_the_age_of_the_reading_through_a_doubt_too(doubt_s: int) -> None:
+    """A bad link makes readings old and leaves commands without an answer: the two come together."""
+    made = mind(QUICK)
+    asked(made, 0, 2000, seen(0, 2000))
+    powers: dict[int, float] = {}
+    for second in range(1, 15):
+        made.grant(Lease(target_w=2000, reason="x", until_s=second + 15))
+        if second == doubt_s:
+            made.lost()
+        action = made.next(second)
+        if isinstance(action, Command):
+            made.commanded(second, action)
+            powers[second] = action.battery_w
+    assert all(power_w <= 2000 * (15 - second) / 10 for second, power_w in powers.items() if second > 5)
+    assert powers[14] == 200
+
+
+def test_s8_control_does_not_begin_on_a_reading_that_is_only_good_enough_to_end_by() -> None:
+    made = mind(QUICK)
+    assert asked(made, 6, 2000, seen(0, 0)) is None
+    assert made.reason == "no reading fresh enough to begin with"
+    assert asked(made, 7, 2000, seen(6, 0)) == 2000
+
+
 def test_s8_a_doubtful_value_is_no_value() -> None:
     made = mind()
     assert asked(made, 0, 1000) == 1000
