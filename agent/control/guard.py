@@ -222,6 +222,8 @@ class Guard:
                 if (changed := await self._changed()) is not None:
                     self._overwritten(changed)
                     return
+                if not self._permission.holds:  # whoever answers since a moment ago is looked at first
+                    return
                 if self._prepared != self._battery.generation:
                     self._brakes.prove()  # where it cannot be kept that control was given up, it does not begin
                     refused = await self._battery.prepare(self._reversion_s)
@@ -229,7 +231,8 @@ class Guard:
                         self._give_up(refused)
                         return
                     self._prepared = self._battery.generation
-                if self._brakes.stopped() is not None:  # a person's stop does not wait for the next look
+                # A person's stop does not wait for the next look, nor does another connection.
+                if self._brakes.stopped() is not None or not self._permission.holds:
                     return
                 self._mind.touched()
                 refused = await self._battery.command(
@@ -265,6 +268,8 @@ class Guard:
         if not self._permission.given:
             return
         async with self._busy:
+            if not await self._may_write():
+                return  # another device answers, or none: the timer of the one we commanded ends our command
             try:
                 refused = await self._battery.release()
             except CommonwattError as error:

@@ -33,16 +33,21 @@ class Permission:
         """Whether the last device that was looked at may be written to."""
         return self._generation is not None
 
+    @property
+    def holds(self) -> bool:
+        """Whether it was given for the device behind the present connection."""
+        generation = self._battery.generation
+        return generation != 0 and generation == self._generation
+
     async def look(self, now_s: float) -> bool:
         """Return whether the device that answers now may be written to.
 
         Raises:
             CommonwattError: One that may be written to does not answer: nothing is known of it now.
         """
-        generation = self._battery.generation
         if not self._enabled or (self._generation is None and now_s < self._ask_at_s):
             return False
-        if generation and generation == self._generation:
+        if self.holds:
             return True
         self._ask_at_s = now_s + RETRY_S
         try:
@@ -54,4 +59,4 @@ class Permission:
             return False
         self._generation = self._battery.generation if forbidden is None else None
         self.why_not = forbidden or self.why_not
-        return self.given
+        return self.holds

@@ -148,6 +148,64 @@ async def reconnecting(bench: Bench) -> bool:
     return False
 
 
+@pytest.mark.parametrize("ends", ["stop", "lease"])
+def test_s1_a_release_never_goes_to_a_device_that_was_not_looked_at(ends: str) -> None:
+    """The inverter hangs up; under its address another device answers. The inverter's timer ends our command."""
+    says: list[str | None] = [None]
+
+    async def permit() -> str | None:
+        return says[0]
+
+    async def check(bench: Bench) -> None:
+        await bench.follow(1000)
+        await bench.device.link.close()
+        says[0] = "the record was made for another device"
+        if ends == "stop":
+            await bench.guard.stop()
+        else:
+            bench.guard.release("enough")
+            await bench.after(6)
+        assert bench.written == []
+        assert "nothing is written to it: the record was made for another device" in bench.notices[-1][1]
+
+    run(check, permit=permit)
+
+
+@pytest.mark.parametrize("at", [Hybrid.MODE, Hybrid.SET_W])
+def test_s1_a_connection_made_anew_within_a_command_is_looked_at_before_the_next_write(at: int) -> None:
+    """The poller reconnects while the guard waits for an answer; what it prepares or commands next is not for that one."""
+    looks: list[int] = []
+
+    async def permit() -> str | None:
+        looks.append(1)
+        return None if len(looks) < 2 else "the record was made for another device"
+
+    async def check(bench: Bench) -> None:
+        await bench.after(0)
+        battery = bench.guard._battery
+        whole = battery.prepare if at == Hybrid.SET_W else battery.overwritten
+
+        async def reconnected(*args: int) -> str | None:
+            done = await whole(*args)  # type: ignore[operator]
+            await bench.device.link.close()
+            bench.device.link._retry_at_s = 0.0
+            await bench.device.poll()
+            return done
+
+        setattr(battery, whole.__name__, reconnected)
+        bench.fake.log.clear()
+        bench.guard.lease(1000, "as planned")
+        if at == Hybrid.MODE:
+            bench.guard._mind.in_force = lambda now_s: True  # type: ignore[method-assign]
+        await bench.guard.step()
+        assert at not in [address for address, _ in bench.written]
+        await bench.guard.step()
+        assert len(looks) == 2
+        assert bench.guard.status.control == "observe"
+
+    run(check, permit=permit)
+
+
 def test_s7_a_guard_that_stood_still_in_the_middle_of_a_command_does_not_finish_it() -> None:
     """Frozen between two writes of one command, for longer than its wish or its reading was good for."""
 
