@@ -18,18 +18,21 @@ HANGS_S = 10.0
 STARTS_S = 60.0
 """What a slow machine needs to start it; where that was too little, it gets twice as long the next time."""
 STOP_S = 10.0
+GONE_S = 60.0
+"""Where a service manager's guard is silent for so long, it was given up, and somebody has to read the devices."""
 
 
 async def keep_guard(config_file: Path, link: GuardLink, on_notice: NoticeSink) -> None:
     """Keep a guard running until cancelled; then end it, which releases the battery.
 
-    A guard that already serves this home is left to whoever started it.
+    A guard that already serves this home is left to whoever started it, for as long as it comes back.
     """
-    if await is_served(link.path):
-        on_notice("info", f"the guard that serves {link.path} is used")
-        return
     wait_s, patience_s = FIRST_WAIT_S, STARTS_S
     while True:
+        if await is_served(link.path):
+            on_notice("info", f"the guard that serves {link.path} is used")
+            await _until_gone(link)
+            on_notice("error", f"no guard has served {link.path} for {GONE_S:.0f} s; starting one")
         began_s = link.now_s
         process = await _start(config_file)
         try:
@@ -44,6 +47,14 @@ async def keep_guard(config_file: Path, link: GuardLink, on_notice: NoticeSink) 
         on_notice("error", f"the guard {how}; starting it again in {wait_s:.0f} s")
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, LAST_WAIT_S)
+
+
+async def _until_gone(link: GuardLink) -> None:
+    served_s = link.now_s
+    while link.now_s - served_s < GONE_S:
+        await asyncio.sleep(GONE_S / 12)
+        if link.status is not None or await is_served(link.path):
+            served_s = link.now_s
 
 
 async def _start(config_file: Path) -> Process:

@@ -14,6 +14,7 @@ from agent.control.orders import Command, Keep, Lease, LetGo, Traits
 from agent.control.permission import Permission
 from agent.control.ports import BatteryPort, Brakes, GuardStatus, NoticeSink, Permit
 from agent.control.priorities import Party
+from agent.control.pulse import Pulse
 from agent.control.settings import ControlSettings
 from agent.control.supervisor import Supervisor
 from agent.control.telling import SetpointNews
@@ -38,7 +39,7 @@ class Guard:
         grid: Watches the grid connection.
         longest_s: After how many seconds at most the device's own timer ends a command; None takes what it is set to.
         pv_max_w: The most that the sun behind the same inverter can give.
-        alive: Called each time the guard has looked; a watchdog that hears nothing ends this process.
+        alive: Called every half second while the guard looks in time; a watchdog that hears nothing ends this process.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Guard:
         )
         self._permission = Permission(battery, permit, enabled=settings.enabled)
         self._brakes = SureBrakes(brakes)
-        self._alive = alive
+        self._pulse = Pulse(clock, alive, battery.look_s)
         self._mind = Supervisor(settings, envelope, traits, grid)
         self._news = SetpointNews()
         self._prepared: int | None = None
@@ -131,15 +132,19 @@ class Guard:
 
     async def run(self) -> None:
         """Guard until `stop`. Begins and ends with a release."""
+        beating = asyncio.create_task(self._pulse.run(), name="guard's pulse")
         try:
             while not self._stopping:
                 self._wake.clear()
                 await self.step()
                 await self._nap()
         finally:
-            if not self._mind.released:
-                await self._let_go("the guard stops")
-            self._battery.close()
+            try:
+                if not self._mind.released:
+                    await self._let_go("the guard stops")
+            finally:
+                beating.cancel()
+                self._battery.close()
 
     async def stop(self) -> None:
         """End `run`, and release the battery."""
@@ -150,7 +155,10 @@ class Guard:
 
     async def step(self) -> None:
         """Look once, and write what is due."""
-        self._alive()
+        with self._pulse.looking():
+            await self._look()
+
+    async def _look(self) -> None:
         if not await self._may_write():
             return
         self._heed_brakes()

@@ -14,6 +14,8 @@ from coordinator.errors import ConfigError
 
 _READ_BACK_TOLERANCE_W = 1.0
 """A setpoint may come back rounded by the device's scale factor; a kept old value differs by more."""
+_LOOK_REQUESTS = 40
+"""More than one look needs: to identify a device with many models, and write and read back a timer and a command."""
 _READ_BACK_TOLERANCE = 0.5
 """Of everything else: switches, modes and seconds come back as they were written."""
 
@@ -74,6 +76,12 @@ class Battery:
     def reversion_max_s(self) -> int:
         """The longest reversion timer that the profile allows."""
         return self._spec.lease_s
+
+    @property
+    def look_s(self) -> float:
+        """What one look of the guard takes at most; the poller asks over the same link, in turn with it."""
+        limits = self._device.link.limits
+        return limits.connect_wait_s + 2 * _LOOK_REQUESTS * limits.request_s
 
     @property
     def refresh_s(self) -> int:

@@ -19,6 +19,11 @@ class LinkLimits:
     max_connections: int | None = None
     silences: int | None = None
 
+    @property
+    def request_s(self) -> float:
+        """What one request takes at most, until it is answered or given up."""
+        return (self.timeout_s + self.gap_s) * (self.retries + 1)
+
     def slower(self, other: "LinkLimits") -> "LinkLimits":
         return LinkLimits(
             timeout_s=max(self.timeout_s, other.timeout_s),

@@ -16,6 +16,7 @@ import pytest
 from demo_helpers import descendants
 from running_home import Files, commission, devices, first_home, until
 
+import agent.guard_keeper
 from agent.config import HomeConfig, load_config
 from agent.demo.launch import spawn
 from agent.guard_link import GuardLink
@@ -308,6 +309,32 @@ def test_s11_the_network_operator_s_limit_is_kept_and_its_failsafe_when_it_is_si
 
     section = "[control.external]\nheartbeat_s = 2.0\nfailsafe_charge_w = 300\n\n"
     run(tmp_path, check, ("# Only where your network operator", section + "# Only where your network operator"))
+
+
+def test_s7_a_service_manager_s_guard_that_stays_away_is_followed_by_one_of_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given up after too many crashes, say: without a guard nobody reads the devices."""
+    monkeypatch.setattr(agent.guard_keeper, "GONE_S", 1.0)
+
+    async def check(home: Guarded) -> None:
+        await home.follow()
+        told: list[str] = []
+        keeping = asyncio.create_task(
+            agent.guard_keeper.keep_guard(home.files.config, home.link, lambda level, text: told.append(text))
+        )
+        await until(lambda: told)
+        assert "is used" in told[0]
+        home.kill()
+        await until(lambda: len(told) == 2, within_s=30)
+        assert "starting one" in told[1]
+        await home.follow()
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+        assert not home.commanded, "it ends in order, with a release"
+
+    run(tmp_path, check)
 
 
 def test_run_starts_the_guard_restarts_it_when_it_dies_and_takes_it_along(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Obedient:
     """A battery without inertia, the worst a street can see. Implements `agent.control.ports.BatteryPort`."""
 
     name, generation, includes_pv, reverts, spent, pace_s = "battery", 1, False, True, None, 0.0
-    reversion_max_s, refresh_s, effect_after_s, effect_abs_w, effect_rel = 60, 20, 10.0, 200.0, 0.3
+    reversion_max_s, refresh_s, effect_after_s, effect_abs_w, effect_rel, look_s = 60, 20, 10.0, 200.0, 0.3, 10.0
 
     def __init__(self, clock: ManualClock) -> None:
         self.power_w = 0.0

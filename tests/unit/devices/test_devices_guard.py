@@ -10,6 +10,7 @@ import pytest
 from fake_modbus import FakeModbus, Hybrid, serve
 from guard_parts import MemoryBrakes, permitted
 
+import agent.control.pulse
 from agent.control.envelope import Envelope
 from agent.control.guard import Guard
 from agent.control.ports import Permit
@@ -352,6 +353,51 @@ def test_s8_battery_is_released_when_its_readings_are_old_or_unknown() -> None:
         await bench.after(1)
         assert bench.written == []
         assert bench.guard.status.control == "released"
+
+    run(check)
+
+
+def test_s7_a_slow_device_is_no_dead_guard_and_a_look_that_never_ends_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent.control.pulse, "BEAT_S", 0.005)
+    beats: list[float] = []
+
+    async def check(bench: Bench) -> None:
+        answers = asyncio.Event()
+
+        async def slow() -> str | None:
+            await answers.wait()
+            return None
+
+        battery = bench.guard._battery
+        guard = Guard(
+            battery,
+            Envelope(charge_w=3000, discharge_w=3000),
+            bench.clock,
+            LIVE,
+            lambda level, text: None,
+            permit=slow,
+            brakes=bench.brakes,
+            alive=lambda: beats.append(bench.clock.monotonic()),
+        )
+        running = asyncio.create_task(guard.run())
+
+        async def beating() -> bool:
+            await asyncio.sleep(0.02)
+            before = len(beats)
+            await asyncio.sleep(0.05)
+            return len(beats) > before
+
+        assert await beating()
+        bench.clock.advance(timedelta(seconds=battery.look_s - 1))
+        assert await beating(), "as long as the link's own limits explain it"
+        bench.clock.advance(timedelta(seconds=2))
+        assert not await beating()
+        answers.set()
+        assert await beating()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        assert not await beating()
 
     run(check)
 

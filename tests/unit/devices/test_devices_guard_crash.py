@@ -173,7 +173,7 @@ def test_s1_a_release_never_goes_to_a_device_that_was_not_looked_at(ends: str) -
 
 @pytest.mark.parametrize("at", [Hybrid.MODE, Hybrid.SET_W])
 def test_s1_a_connection_made_anew_within_a_command_is_looked_at_before_the_next_write(at: int) -> None:
-    """The poller reconnects while the guard waits for an answer; what it prepares or commands next is not for that one."""
+    """The poller reconnects while the guard waits; what it prepares or commands next is not for whoever answers now."""
     looks: list[int] = []
 
     async def permit() -> str | None:
