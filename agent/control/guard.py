@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import assert_never
+from typing import Literal, assert_never
 
 from agent.control.brakes import SureBrakes
 from agent.control.effect import Tolerance
@@ -17,7 +17,7 @@ from agent.control.priorities import Party
 from agent.control.pulse import Pulse
 from agent.control.settings import ControlSettings
 from agent.control.supervisor import Supervisor
-from agent.control.telling import SetpointNews
+from agent.control.telling import Doubt, SetpointNews
 from coordinator.clock import Clock
 from coordinator.errors import CommonwattError
 
@@ -62,7 +62,6 @@ class Guard:
         self._settings = settings
         self._on_notice = on_notice
         self._reversion_s = min(settings.reversion_s, battery.reversion_max_s)
-        self._longest_s = longest_s or self._reversion_s
         traits = Traits(
             reversion_s=self._reversion_s,
             refresh_s=min(battery.refresh_s, self._reversion_s / 3),
@@ -79,7 +78,7 @@ class Guard:
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._stopping = False
-        self._trouble: str | None = None
+        self._doubt = Doubt(self._tell, longest_s or self._reversion_s)
 
     @property
     def status(self) -> GuardStatus:
@@ -90,7 +89,7 @@ class Guard:
         return GuardStatus(
             control="following" if following else "released",
             target_w=self._mind.target_w,
-            reason=self._mind.reason if self._trouble is None else self._trouble,
+            reason=self._mind.reason if self._doubt.why is None else self._doubt.why,
         )
 
     @property
@@ -188,7 +187,7 @@ class Guard:
             self._in_doubt(f"the battery cannot be commanded: {error}")
             return False
         if self._permission.why_not != why_not:
-            self._on_notice("warning", f"{self._battery.name}: nothing is written to it: {self._permission.why_not}")
+            self._tell("warning", f"nothing is written to it: {self._permission.why_not}")
         if given:
             self._mind.reset()  # whatever was written went to another device
         return False
@@ -197,21 +196,21 @@ class Guard:
         """Take over what a person said meanwhile."""
         stopped, given_up = self._brakes.stopped(), self._brakes.given_up()
         if stopped is not None and self._mind.stopped is None:
-            self._on_notice("warning", f"{self._battery.name}: {stopped}")
+            self._tell("warning", stopped)
         self._mind.stopped = stopped
         if given_up is not None:
             self._mind.latch(given_up)
         elif self._mind.latched is not None:
-            self._on_notice("info", f"{self._battery.name}: control may begin again")
+            self._tell("info", "control may begin again")
             self._mind.reset()
 
     def _heed_budget(self) -> None:
         """Take over what may still be written today."""
-        spent, name = self._battery.spent, self._battery.name
+        spent = self._battery.spent
         if spent is not None and self._mind.spent is None:
-            self._on_notice("warning", f"{name}: {spent} until the day ends")
+            self._tell("warning", f"{spent} until the day ends")
         elif spent is None and self._mind.spent is not None:
-            self._on_notice("info", f"{name}: its registers may be written again: a new day")
+            self._tell("info", "its registers may be written again: a new day")
         self._mind.spent, self._mind.pace_s = spent, self._battery.pace_s
 
     async def _nap(self) -> None:
@@ -257,7 +256,7 @@ class Guard:
         level = logging.INFO if self._news.is_news(now_s, command.battery_w, command.reason) else logging.DEBUG
         log.log(level, "%s: %.0f W, %s", self._battery.name, command.battery_w, command.reason)
         self._mind.commanded(now_s, command)
-        self._clear_doubt()
+        self._doubt.ends()
 
     async def _changed(self) -> str | None:
         """Return what somebody else has made of the last command; None also where our own pause may explain it."""
@@ -270,7 +269,7 @@ class Guard:
         if (why := self._mind.overwritten(self._clock.monotonic(), changed)) is not None:
             self._give_up(why)
         else:
-            self._on_notice("warning", f"{self._battery.name}: {changed}; the next time control is given up")
+            self._tell("warning", f"{changed}; the next time control is given up")
 
     async def _let_go(self, reason: str) -> None:
         if not self._permission.given:
@@ -290,7 +289,10 @@ class Guard:
         log.info("%s: released, %s", self._battery.name, reason)
         self._news.released()
         self._mind.let_go()
-        self._clear_doubt()
+        self._doubt.ends()
+
+    def _tell(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        self._on_notice(level, f"{self._battery.name}: {text}")
 
     def _give_up(self, why: str) -> None:
         self._mind.latch(why)
@@ -298,18 +300,9 @@ class Guard:
         text = f"control was given up until you reset it with `commonwatt stop --resume`: {why}"
         if unkept is not None:
             text += f". That is not on the disk yet, and holds while this guard runs: {unkept}"
-        self._on_notice("error", f"{self._battery.name}: {text}")
+        self._tell("error", text)
 
     def _in_doubt(self, why: str) -> None:
         self._mind.lost()
         self._prepared = None
-        if self._trouble is None:
-            end = f"its own timer releases it within {self._longest_s} s"
-            end = end if self._battery.reverts else "nothing ends its last command: look at the device itself"
-            self._on_notice("warning", f"{self._battery.name}: {why}; {end}")
-        self._trouble = why
-
-    def _clear_doubt(self) -> None:
-        if self._trouble is not None:
-            self._trouble = None
-            self._on_notice("info", f"{self._battery.name}: the battery can be commanded again")
+        self._doubt.begins(why, reverts=self._battery.reverts)

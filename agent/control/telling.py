@@ -1,6 +1,8 @@
-"""Which of many setpoints the owner's log tells: those that change something a person would ask about. Pure."""
+"""What the owner is told of the battery: setpoints that a person would ask about, doubts and their ends. Pure."""
 
 import re
+
+from agent.control.ports import NoticeSink
 
 MATERIAL_W = 500.0
 """A target that moves by less since it was last told is no news."""
@@ -37,3 +39,35 @@ class SetpointNews:
     def released(self) -> None:
         """Note that the battery is on its own: the next setpoint is news."""
         self._told = None
+
+
+class Doubt:
+    """Tells when it is unknown what the battery does, and when that is over; each once.
+
+    Args:
+        tell: Gets the notices.
+        longest_s: After how many seconds at most the device's own timer ends a command.
+
+    Attributes:
+        why: Why it is unknown, in words; None while it is known.
+    """
+
+    def __init__(self, tell: NoticeSink, longest_s: int) -> None:
+        self.why: str | None = None
+        self._tell = tell
+        self._longest_s = longest_s
+
+    def begins(self, why: str, *, reverts: bool) -> None:
+        """Note that it is unknown; `reverts` says whether the device ends our command by itself."""
+        if self.why is None:
+            end = f"its own timer releases it within {self._longest_s} s"
+            self._tell(
+                "warning", f"{why}; {end if reverts else 'nothing ends its last command: look at the device itself'}"
+            )
+        self.why = why
+
+    def ends(self) -> None:
+        """Note that the battery did as it was told."""
+        if self.why is not None:
+            self.why = None
+            self._tell("info", "the battery can be commanded again")
