@@ -1,7 +1,6 @@
 """Where a home keeps its charter's papers, and the moment when it goes over to another charter."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TypeVar
@@ -9,6 +8,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from agent.config import HomeConfig
+from agent.data_folder import in_turn
 from agent.durable import remove_durably, write_durably
 from coordinator.charter import Charter, Document, Member
 from coordinator.charter_file import check_founding, history_text, load_history
@@ -42,9 +42,7 @@ class CharterState:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the papers: two commands at once could give two votes."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "charter.lock").open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with in_turn(self._folder, "charter.lock"):
             yield
 
     def history(self) -> History:

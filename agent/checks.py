@@ -7,9 +7,10 @@ from pathlib import Path
 from agent.check_brokers import try_brokers
 from agent.check_devices import look_at_devices
 from agent.config import HomeConfig, load_config
+from agent.data_folder import running_agent
 from agent.devices.commissioning import record_path
 from agent.devices.device import Device
-from agent.findings import Finding, good, wrong
+from agent.findings import RUNS, Finding, good, wrong
 from agent.guard_setup import longest_s
 from agent.guard_state import RESUME, FileBrakes
 from agent.planning.tariff import open_tariff
@@ -40,6 +41,8 @@ async def check_home(path: Path) -> list[Finding]:
     identity, charter, member = _membership(config, clock)
     findings.append(member)
     findings.append(_storage(config, identity))
+    if (runs := running_agent(config.home.data_dir)) is not None:
+        findings.append(good(RUNS, f"this home runs now ({runs})"))
     if charter is not None:
         findings.append(_tariff(config, charter, clock))
     on_devices, devices = await look_at_devices(config, clock)

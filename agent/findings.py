@@ -2,6 +2,9 @@
 
 from dataclasses import asdict, dataclass
 
+RUNS = "running"
+"""The subject of what is said of a home that runs while it is looked at."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

@@ -4,17 +4,13 @@ It knows no neighbour, no market and no plan, and opens nothing but the devices'
 """
 
 import asyncio
-import contextlib
-import fcntl
 import logging
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
 
 from agent.config import HomeConfig
 from agent.control.guard import Guard
 from agent.control.priorities import Party
+from agent.data_folder import make_data_folder
 from agent.devices.opening import LinkPool, open_devices
 from agent.devices.poller import Poller
 from agent.devices.reading import HomeReading
@@ -59,7 +55,7 @@ class GuardProcess:
         self._links = LinkPool(self._clock)
         self._devices = open_devices(config.devices, self._links, self._clock)
         public_key = Identity.load(config.community.key_file).public_key
-        config.home.data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_folder(config.home.data_dir)
         guard = open_guard(config, self._devices, self._clock, public_key, self._notice, _alive)
         if guard is None:
             raise ConfigError("nothing here may be commanded: the guard needs [battery], control.enabled and a device")
@@ -155,27 +151,3 @@ def _log_notice(level: str, text: str) -> None:
 
 def _alive() -> None:
     notify_systemd("WATCHDOG=1")
-
-
-@contextlib.contextmanager
-def only_guard(data_dir: Path) -> Iterator[None]:
-    """Hold the home's lock: two guards would be two writers.
-
-    Raises:
-        ConfigError: If another guard holds it.
-    """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "guard.lock").open("a+") as file:
-        _lock(file)
-        yield
-
-
-def _lock(file: IO[str]) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        raise ConfigError(f"another guard runs for this home (process {file.read().strip()}): stop it first") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()

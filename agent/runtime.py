@@ -81,7 +81,6 @@ class Agent:
             )
         if member.name != self.name:
             raise ConfigError(f"home.name is {self.name!r}, but the charter calls this key's home {member.name!r}")
-        config.home.data_dir.mkdir(parents=True, exist_ok=True)
         self._display = Display(
             name=self.name,
             me=self.identity.id,

@@ -32,7 +32,7 @@ def commission(
 ) -> None:
     """Check signs, effect and timer of a battery with you, and write the signed record that lets it be commanded."""
     from agent.commission import Times
-    from agent.guard_process import only_guard
+    from agent.data_folder import only_guard
 
     settings = load_config(config)
     owner = Terminal(Console(highlight=False, soft_wrap=True), read_answers(answers), Lines(STDIN))

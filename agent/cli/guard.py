@@ -23,7 +23,8 @@ def guard(
 
 
 async def _run(settings: HomeConfig, until_stdin_ends: bool) -> None:
-    from agent.guard_process import GuardProcess, only_guard
+    from agent.data_folder import only_guard
+    from agent.guard_process import GuardProcess
 
     with only_guard(settings.home.data_dir):
         task = asyncio.ensure_future(GuardProcess(settings).run())

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agent.cli.logs import log_to_stderr
 from agent.config import HomeConfig, load_config
-from agent.findings import Finding
+from agent.findings import RUNS, Finding
 from coordinator.errors import CommonwattError, ConfigError
 
 if TYPE_CHECKING:
@@ -76,15 +76,24 @@ def _show(findings: Sequence[Finding], config: Path) -> None:
         said = "1 thing is" if count == 1 else f"{count} things are"
         console.print(f"\n{said} wrong.", style="bold red")
     else:
-        console.print(f"\nAll is well. Next: commonwatt run --config {config}", soft_wrap=True, markup=False)
+        runs = any(finding.subject == RUNS for finding in findings)
+        after = "This home runs." if runs else f"Next: commonwatt run --config {config}"
+        console.print(f"\nAll is well. {after}", soft_wrap=True, markup=False)
 
 
 def run(config: ConfigFile = Path("home.toml")) -> None:
     """Run this home: read its devices, plan, trade, control when commissioned. Recovers by itself from what it can."""
-    from agent.guard_setup import commanded
+    from agent.data_folder import only_agent
 
     log_to_stderr()
     settings = load_config(config)
+    with only_agent(settings.home.data_dir):
+        _run_until_stopped(settings, config)
+
+
+def _run_until_stopped(settings: HomeConfig, config: Path) -> None:
+    from agent.guard_setup import commanded
+
     devices = _opened(settings)
     for line in first_lines(settings, config, devices):
         log.info(line)

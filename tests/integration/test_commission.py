@@ -19,9 +19,9 @@ from agent.cli.commission import Lines, Terminal, read_answers
 from agent.cli.commission import commission as commission_command
 from agent.commission import Times
 from agent.commission_talk import Ask, Look
+from agent.data_folder import only_guard
 from agent.devices.commissioning import CommissioningError, CommissioningRecord, profile_id, read_record, record_path
 from agent.devices.profile import load_profile, profiles_folder
-from agent.guard_process import only_guard
 from agent.guard_state import FileBrakes
 from coordinator.errors import ConfigError
 

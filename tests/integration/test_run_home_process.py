@@ -113,6 +113,14 @@ def test_first_home_works_from_init_over_check_to_run_with_only_the_ports_change
             assert state["home"] == "home-1"
             assert state["control"] == "observe"
             assert state["soc_pct"] == pytest.approx(50, abs=2)
+            again = call(folder, "run", "--config", "my-home/home.toml")
+            assert (again.returncode, again.stdout) == (2, "")
+            assert len(again.stderr.splitlines()) == 1, "nothing was begun"
+            assert f"commonwatt: this home runs already (process {home.pid}): stop it first" in again.stderr
+            during = call(folder, "check", "--config", "my-home/home.toml")
+            assert during.returncode == 0, during.stdout
+            assert f"this home runs now (process {home.pid})" in during.stdout
+            assert "All is well. This home runs." in during.stdout
             home.send_signal(signal.SIGTERM)
             assert home.wait(PATIENCE_S) == 0
     lines = [line.split(maxsplit=3)[3] for line in log.read_text().splitlines()]
@@ -132,6 +140,15 @@ def test_run_explains_a_wrong_file_in_one_line_and_ends(files: Files) -> None:
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].endswith("home.toml: pol: unknown key, did you mean poll?")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command_name", ["run", "guard"])
+def test_a_data_folder_that_cannot_be_made_is_one_line_with_its_cure(files: Files, command_name: str) -> None:
+    files.edit(('data_dir = "data"', 'data_dir = "key.pem/data"'))
+    done = call(files.folder, command_name)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "key.pem/data cannot be written by this user (Not a directory): choose another home.data_dir" in line
 
 
 def test_sections_in_brackets_survive_into_the_error_an_owner_reads(files: Files) -> None:
