@@ -181,7 +181,7 @@ def load_config(path: Path) -> HomeConfig:
     if not path.exists():
         raise ConfigError(f"{path}: no such file; `commonwatt init` writes a commented one")
     try:
-        config = read_toml(path, HomeConfig)
+        config = read_toml(path, HomeConfig, "the home's, home.toml, which `commonwatt init` writes")
     except SettingsError as error:
         raise ConfigError(
             f"{path}: environment: {error}: unset that COMMONWATT_ variable, or name one key as in "

@@ -16,6 +16,7 @@ from coordinator.errors import ConfigError
 from coordinator.toml_file import read_toml
 
 REFRESH_S = 0.5
+PAGE_WANTED = "the page's, dashboard.toml, which `commonwatt init` wrote beside the home's"
 
 
 def simulator(
@@ -43,7 +44,8 @@ def simulator(
     from agent.simulator.run import run_simulator
     from agent.simulator.settings import SimulatorSettings, default_settings
 
-    settings = read_toml(config, SimulatorSettings) if config else default_settings()
+    wanted = "a file of the simulator, whose homes stand in [[homes]]"
+    settings = read_toml(config, SimulatorSettings, wanted) if config else default_settings()
     asyncio.run(run_simulator(settings, typer.echo))
 
 
@@ -70,12 +72,13 @@ def _one_device(
 
 
 def broker(config: Annotated[Path, typer.Option(help="TOML file of the broker.")]) -> None:
-    """Run a home's own MQTT broker: Mosquitto where it is installed, else the embedded one."""
+    """Run an MQTT broker by a file of its own; the one in a home's [broker] is started by `run` already."""
     from coordinator.broker_settings import BrokerSettings
     from coordinator.mosquitto import run_broker
 
     log_to_stderr()
-    asyncio.run(run_broker(read_toml(config, BrokerSettings)))
+    wanted = "a broker's own file, with port and users (the broker of a home's [broker] is started by `run`)"
+    asyncio.run(run_broker(read_toml(config, BrokerSettings, wanted)))
 
 
 def dashboard(config: Annotated[Path, typer.Option(help="TOML file of the page.")]) -> None:
@@ -85,7 +88,7 @@ def dashboard(config: Annotated[Path, typer.Option(help="TOML file of the page."
     except ImportError as error:
         raise ConfigError(f"the page needs {error.name}: pip install 'commonwatt[dashboard]'") from None
     log_to_stderr()
-    run_dashboard(read_toml(config, DashboardSettings))
+    run_dashboard(read_toml(config, DashboardSettings, PAGE_WANTED))
 
 
 def watch(config: Annotated[Path, typer.Option(help="TOML file of the page (the same as for `dashboard`).")]) -> None:
@@ -93,7 +96,7 @@ def watch(config: Annotated[Path, typer.Option(help="TOML file of the page (the 
     from agent.dashboard.source import Feeds
     from agent.dashboard.terminal import live_view
 
-    settings = read_toml(config, DashboardSettings)
+    settings = read_toml(config, DashboardSettings, PAGE_WANTED)
     clock = WallClock()
 
     async def show() -> None:

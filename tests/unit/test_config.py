@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from agent.config import load_config
+from agent.config import HomeConfig, load_config
+from agent.dashboard.settings import DashboardSettings
 from agent.first_files import write_first_files
+from agent.simulator.settings import SimulatorSettings
 from coordinator.errors import ConfigError
+from coordinator.toml_file import read_toml
 
 
 @pytest.fixture
@@ -32,8 +36,18 @@ def edited(config: Path, before: str, after: str) -> Path:
         ("unit = 1", "untt = 1", "devices.inverter.untt: unknown key, did you mean unit?"),
         ('kind = "auto"', 'knid = "auto"', "broker.knid: unknown key, did you mean kind?"),
         ("publish = ", "publsh = ", "broker.users.0.publsh: unknown key, did you mean publish?"),
-        # A right name in the wrong place: the key nearest in its own section, and never the same name again.
-        ("data_dir", "port", "home.port: unknown key: remove it"),
+        ("data_dir", "batery", "home.batery: unknown key, did you mean a section [battery]?"),
+        (
+            "#round_trip_efficiency",
+            "efficiency",
+            "battery.efficiency: unknown key, did you mean round_trip_efficiency?",
+        ),
+        # A right name in the wrong place: where it belongs, and never the same name again.
+        ("data_dir", "port", "home.port: unknown key, port belongs into [broker] or [broker.tls]"),
+        ("data_dir", "reserve_pct", "home.reserve_pct: unknown key, reserve_pct belongs into [battery]"),
+        ("data_dir", "enabled", "home.enabled: unknown key, enabled belongs into [control]"),
+        ("#interval_s", "fuse_a", "poll.fuse_a: unknown key, fuse_a belongs into [home]"),
+        ("#heartbeat_s", "unit", "mqtt.unit: unknown key, unit belongs into [devices.NAME]"),
         ("data_dir", "xyzzy", "home.xyzzy: unknown key: remove it"),
     ],
 )
@@ -62,6 +76,27 @@ def test_value_that_cannot_be_used_names_file_key_and_cure(config: Path, before:
         load_config(edited(config, before, after))
     assert str(caught.value).startswith(f"{config}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "wanted"),
+    [("home.toml", DashboardSettings, "the page's"), ("dashboard.toml", HomeConfig, "the home's")],
+)
+def test_a_file_for_another_command_is_told_as_such_in_a_line(
+    config: Path, name: str, model: type[BaseModel], wanted: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_toml(config.parent / name, model, wanted)
+    said = str(caught.value)
+    assert "this is another kind of file (it has " in said
+    assert said.endswith(f"): name {wanted}")
+    assert "unknown key" not in said
+
+
+def test_one_misspelt_section_is_no_other_kind_of_file(tmp_path: Path) -> None:
+    (tmp_path / "simulator.toml").write_text('[[home]]\nname = "a"\n')
+    with pytest.raises(ConfigError, match=r"home: unknown key, did you mean homes\?"):
+        read_toml(tmp_path / "simulator.toml", SimulatorSettings)
 
 
 def test_missing_file_tells_how_to_get_one(tmp_path: Path) -> None:
