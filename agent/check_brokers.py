@@ -14,7 +14,7 @@ from coordinator.clock import Clock
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
 from coordinator.links import LinkNotice, LinkOptions, LinkSettings, LinkState
-from coordinator.mosquitto import find_mosquitto
+from coordinator.mosquitto import find_mosquitto, listen_problem
 from coordinator.tls import WRONG_KEY
 from coordinator.transport import Transport
 
@@ -93,6 +93,8 @@ async def _try_own(settings: LinkSettings, broker: BrokerSettings | None, clock:
                 "that `run` starts it",
             )
         case _ if NOTHING_THERE in state.reason:
+            if (unheard := _cannot_listen(broker)) is not None:
+                return wrong(subject, unheard)
             return good(subject, f"not running at {where}; `run` starts it")
         case _:
             return wrong(
@@ -100,6 +102,20 @@ async def _try_own(settings: LinkSettings, broker: BrokerSettings | None, clock:
                 f"no broker can be started at {where}, where something else is ({_why(state)}): stop that, or choose "
                 "another port in broker.port and mqtt.own.url",
             )
+
+
+def _cannot_listen(broker: BrokerSettings) -> str | None:
+    """Return why the broker that `run` would start could not listen; each port is bound for a moment."""
+    places = [("broker", broker.host, broker.port)]
+    if broker.tls is not None:
+        places.append(("broker.tls", broker.tls.host, broker.tls.port))
+    for section, host, port in places:
+        if (problem := listen_problem(host, port)) is not None:
+            return (
+                f"no broker can be started at {host}:{port} ({problem}): stop what listens there, or choose another "
+                f"{section}.host or {section}.port"
+            )
+    return None
 
 
 def _why(state: LinkState) -> str:

@@ -1,7 +1,8 @@
 """`commonwatt check`: everything a home needs, looked at once, in words. Reads only."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from agent.check_brokers import try_brokers
@@ -25,6 +26,11 @@ from coordinator.quantities import from_micro
 from coordinator.slots import Slot
 
 __all__ = ["Finding", "check_home"]
+
+FAR_APART = 60
+"""Prices that differ by more are not in the same unit: 0.40 beside 0.01 is dear, 30 beside 0.08 is cents."""
+DEAREST = {"EUR": Decimal(3), "USD": Decimal(3), "GBP": Decimal(3), "CHF": Decimal(3)}
+"""No grid charges more per kWh all day."""
 
 
 async def check_home(path: Path) -> list[Finding]:
@@ -126,8 +132,19 @@ def _tariff(config: HomeConfig, charter: Charter, clock: Clock) -> Finding:
     imports, exports = (sorted({from_micro(price) for price in column}) for column in zip(*prices, strict=True))
     hours = count * rules.slot_s / 3600
     taken, given = (f"{row[0]:f}" + (f" to {row[-1]:f}" if len(row) > 1 else "") for row in (imports, exports))
-    unit = f"{charter.currency} per kWh"
-    return good("tariff", f"from the grid {taken}, into it {given} {unit} in the next {hours:.0f} h")
+    said = f"from the grid {taken}, into it {given} {charter.currency} per kWh in the next {hours:.0f} h"
+    if _are_cents(imports, exports, charter.currency):
+        return wrong("tariff", f"{said}: are these cents? Write every price in {charter.currency}, as 0.30")
+    return good("tariff", said)
+
+
+def _are_cents(imports: Sequence[Decimal], exports: Sequence[Decimal], currency: str) -> bool:
+    """Tell prices that cannot be: one in cents beside one in whole money, or all in cents.
+
+    Args:
+        imports: Sorted, as `exports`.
+    """
+    return imports[0] > FAR_APART * exports[-1] > 0 or imports[0] > DEAREST.get(currency, imports[0])
 
 
 def control_plan(config: HomeConfig, devices: list[Device]) -> Finding:

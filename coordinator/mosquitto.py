@@ -125,9 +125,16 @@ class MosquittoBroker(Broker):
             taken = "Address already in use" in problem
             # A predecessor that was killed a moment ago may hold the port for a moment more.
             if not taken or _wall.monotonic() > wait_for_port_until:
-                cure = ": choose another port" if taken else ""
+                cure = f": {self._cure()}" if taken else ""
                 raise ConfigError(f"mosquitto cannot serve on {self._where}: {problem}{cure}")
             time.sleep(0.2)
+
+    def _cure(self) -> str:
+        """Say which port is taken: Mosquitto does not."""
+        places = [(self.host, self.port)] + ([(self.tls.host, self.tls_port)] if self.tls else [])
+        taken = [str(port) for host, port in places if listen_problem(host, port) is not None]
+        which = f"stop what listens on port {' and '.join(taken)}, or " if taken else ""
+        return f"{which}choose another port"
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
@@ -248,6 +255,15 @@ def _service_account() -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     return None
+
+
+def listen_problem(host: str, port: int) -> str | None:
+    """Return why nobody can listen there now, as in `Address already in use`; None when one can."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return None
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 def _free_port(host: str) -> int:

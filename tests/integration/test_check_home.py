@@ -147,6 +147,19 @@ def test_tariff_that_ends_within_the_horizon_is_found(files: Files) -> None:
     assert wrong(files) == ""
 
 
+@pytest.mark.parametrize(("taken", "given"), [("30", "0.08"), ("30", "8"), ("30", "0")])
+def test_prices_in_cents_are_found(files: Files, taken: str, given: str) -> None:
+    files.edit(
+        ("import_per_kwh = 0.30", f"import_per_kwh = {taken}"), ("export_per_kwh = 0.08", f"export_per_kwh = {given}")
+    )
+    assert wrong(files, "tariff").endswith("are these cents? Write every price in EUR, as 0.30")
+
+
+def test_a_dear_grid_that_pays_little_is_well(files: Files) -> None:
+    files.edit(("import_per_kwh = 0.30", "import_per_kwh = 0.45"), ("export_per_kwh = 0.08", "export_per_kwh = 0.01"))
+    assert wrong(files) == ""
+
+
 def test_wrong_profile_is_found_and_the_other_device_still_looked_at(files: Files) -> None:
     files.edit(('"sunspec_hybrid"', '"sunspec_hybird"'))
     findings = check(files)
@@ -215,6 +228,16 @@ def test_foreign_broker_on_the_own_port_is_found(files: Files) -> None:
 
     findings = {finding.subject: finding for finding in asyncio.run(scenario())}
     assert findings["own broker"].text.startswith("another broker than the one of [broker] answers at mqtt://")
+
+
+def test_each_port_of_the_own_broker_that_is_taken_is_found_by_its_number(files: Files) -> None:
+    assert check(files)["own broker"].ok
+    with socket.create_server(("127.0.0.1", files.tls_port)):
+        said = wrong(files, "own broker")
+    assert said.startswith(
+        f"no broker can be started at 127.0.0.1:{files.tls_port} (Address already in use): stop what"
+    )
+    assert said.endswith("broker.tls.host or broker.tls.port")
 
 
 def test_neighbours_missing_away_or_refusing_are_found_each_by_name(files: Files) -> None:
