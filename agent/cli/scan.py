@@ -41,6 +41,7 @@ def scan(
     """Find Modbus devices and the profiles that fit them, with the evidence. Reads only, one question at a time."""
     from agent.devices import scan as finding
     from agent.devices.address import Line
+    from agent.devices.scan_reach import check_reach
     from agent.devices.scan_targets import Door, parse_units, targets
 
     console = Console(stderr=True)
@@ -48,6 +49,7 @@ def scan(
         candidates = finding.all_candidates()
     doors = [Door(port=each) for each in port] if port else finding.usual_doors(candidates)
     hosts = targets(where, doors, many=many)
+    check_reach(address for host in hosts for address in host)
     search = finding.Search(
         candidates=candidates,
         units=parse_units(units) if units else finding.usual_units(candidates),

@@ -91,7 +91,17 @@ def _hosts(host: str, text: str, *, many: bool) -> list[str]:
         return _span(first, span[2] or f"{first.rpartition('.')[0]}.{span[3]}", text, many=many)
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*", host):
         raise ConfigError(f"{text!r} is no host, range or serial port: write it like {EXAMPLES}")
+    if re.fullmatch(r"[0-9.]+", host) and not _is_address(host):
+        raise ConfigError(f"{text!r} is no address: an address has four numbers from 0 to 255, like 192.168.1.20")
     return [f"[{host}]" if ":" in host else host]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _network(host: str, text: str, *, many: bool) -> list[str]:

@@ -1,5 +1,10 @@
+import socket
+from pathlib import Path
+
 import pytest
 
+from agent.devices.address import parse_address
+from agent.devices.scan_reach import check_reach
 from agent.devices.scan_targets import Door, parse_units, targets
 from coordinator.errors import ConfigError
 
@@ -56,6 +61,8 @@ def test_many_small_ranges_are_as_much_as_a_large_one() -> None:
         ("10.0.0.0/33", "is no network"),
         ("10.0.0.9-3", "ends before it begins"),
         ("10.0.0.1-999", "is no range of addresses"),
+        ("192.168.1.300", "is no address: an address has four numbers from 0 to 255"),
+        ("192.168.1:502", "is no address: an address has four numbers from 0 to 255"),
         ("10.0.0.1:port", "has no port after the colon"),
         ("10.0.0.1:0", "has no port after the colon"),
         ("all of them", "is no host, range or serial port"),
@@ -72,3 +79,25 @@ def test_units_are_named_one_by_one_or_in_ranges_and_are_bounded() -> None:
     for text, words in (("1-247", "247 unit ids"), ("300", "between 0 and 247"), ("5-2", "between"), ("a", "names no")):
         with pytest.raises(ConfigError, match=words):
             parse_units(text)
+
+
+def test_a_name_nobody_knows_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_reach([parse_address("tcp://127.0.0.1:502"), parse_address("tcp://[::1]:502")])
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # asks no real name server
+    with pytest.raises(ConfigError, match=r"^inverter\.lokal: no such host \(Name or service not known\): correct"):
+        check_reach([parse_address("tcp://inverter.lokal:502")])
+
+
+def test_a_serial_port_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    missing = [parse_address(f"serial://{tmp_path}/ttyUSB9")]
+    with pytest.raises(ConfigError, match=r"no such serial port; there is none at all: is the adapter plugged in\?"):
+        check_reach(missing, tmp_path)
+    for name in ("ttyUSB0", "ttyACM1", "ttyS0"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=f"no such serial port; there are {tmp_path}/ttyACM1, {tmp_path}/ttyUSB0$"):
+        check_reach(missing, tmp_path)
+    check_reach([parse_address(f"serial://{tmp_path}/ttyUSB0")], tmp_path)
