@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -118,6 +119,7 @@ def import_(
     from agent.cli.import_view import imported_view
     from agent.imports.columns import choose, wanted
     from agent.imports.job import Job
+    from agent.imports.moments import zone_of
     from agent.imports.opening import open_source
     from agent.simulator.community import FILE, load_community
 
@@ -134,15 +136,15 @@ def import_(
         "battery": battery,
     }
     asked = [wanted(role, text) for role, texts in roles.items() for text in texts or []]  # type: ignore[arg-type]
-    zone_name = options.zone(timezone, community, questions, needed=not listing)
     table = options.table_options(
-        times_zone or zone_name, time, time_format, label, delimiter=delimiter, decimal=decimal, skip=skip
+        times_zone or timezone or "UTC", time, time_format, label, delimiter=delimiter, decimal=decimal, skip=skip
     )
-    opened = open_source(source, table)
-    offered = opened.columns()
+    offered = open_source(source, table).columns()  # before any question: the answers would be for nothing
     if listing:
         _list(offered, as_json)
         return
+    zone_name = options.zone(timezone, community, questions)
+    opened = open_source(source, replace(table, zone=zone_of(times_zone or zone_name)))
     chosen = choose(asked or _found(opened, offered, questions), offered)
     facts = options.facts(
         community, folder, name, zone_name, currency, country=country, latitude=latitude, longitude=longitude

@@ -17,13 +17,13 @@ from coordinator.errors import ConfigError
 from coordinator.toml_file import explain
 
 
-def zone(told: str | None, community: Community | None, questions: Questions, *, needed: bool) -> str:
+def zone(told: str | None, community: Community | None, questions: Questions) -> str:
     """Return the community's time zone."""
     if community is not None:
         if told not in (None, community.timezone.key):
             raise ConfigError(f"--timezone {told}: the folder's is {community.timezone.key}: leave the option out")
         return community.timezone.key
-    zone = told or (questions.text("Time zone, such as Europe/Berlin", "--timezone") if needed else "UTC")
+    zone = told or questions.text("Time zone, such as Europe/Berlin", "--timezone")
     zone_of(zone)
     return zone
 

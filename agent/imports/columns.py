@@ -167,8 +167,10 @@ def choose(asked: list[Wanted], offered: list[Column]) -> list[Chosen]:
 
 def _chosen(asked: Wanted, known: dict[str, Column]) -> Chosen:
     option = f"--{asked.role.replace('_', '-')} {asked.name}"
+    if not known:
+        raise ConfigError(f"{option}: no column holds numbers throughout: see --decimal, --delimiter and --skip")
     if (column := known.get(asked.name)) is None:
-        raise ConfigError(f"{option}: there is no such column; there are {listed(list(known))}")
+        raise ConfigError(f"{option}: there is no such column of numbers; there are {listed(list(known))}")
     if (unit := asked.unit or column.unit) is None:
         raise ConfigError(f"{option}: its unit is not known: write it behind the name, as {asked.name}=kWh")
     kind: Kind | None = "power" if unit.power else asked.kind or (None if column.kind == "power" else column.kind)

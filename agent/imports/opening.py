@@ -24,6 +24,8 @@ def open_source(path: Path, options: TableOptions) -> Source:
     Raises:
         ConfigError: If there is no such file, or it is none of them.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: a folder: name the file in it that holds what was recorded")
     if not path.is_file():
         raise ConfigError(f"{path}: no such file: name a recorder database, a CSV file or a home's home.db")
     with path.open("rb") as file:

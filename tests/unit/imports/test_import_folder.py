@@ -287,8 +287,21 @@ def test_files_that_are_no_source_are_named(tmp_path: Path, content: bytes | Non
     path = tmp_path / "thing.db"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=said):
-        run(path, tmp_path / "elm", "--load", "x", *NEW)
+    for options in (NEW, ()):  # before anything is asked
+        with pytest.raises(ConfigError, match=said):
+            run(path, tmp_path / "elm", "--load", "x", *options)
+
+
+def test_a_folder_as_source_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a folder: name the file in it"):
+        run(tmp_path, tmp_path / "elm")
+
+
+def test_a_table_without_a_column_of_numbers_is_told_as_such(tmp_path: Path) -> None:
+    lines = ["time;load_w", *(f"2026-01-01T{hour:02d}:00:00Z;{hour} W" for hour in range(20))]
+    (tmp_path / "words.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError, match="--load load_w: no column holds numbers throughout: see --decimal"):
+        run(tmp_path / "words.csv", tmp_path / "elm", "--load", "load_w", *NEW)
 
 
 def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ def test_the_recorder_is_not_touched(recorder: Path, tmp_path: Path) -> None:
 def test_without_columns_the_error_lists_them(recorder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"which column is what\? Give --load.*sensor\.battery_charged"):
         run(recorder, tmp_path / "elm", *NEW)
-    with pytest.raises(ConfigError, match=r"--load sensor\.nothing: there is no such column; there are sensor"):
+    with pytest.raises(
+        ConfigError, match=r"--load sensor\.nothing: there is no such column of numbers; there are sensor"
+    ):
         run(recorder, tmp_path / "elm", "--load", "sensor.nothing", *NEW)
     assert not (tmp_path / "elm").exists()
