@@ -76,6 +76,8 @@ def demo(
         _tell_page(options, port, quiet=as_json)
         result = play(options, quiet=as_json)
     if result is None:
+        left = "Nothing is left behind." if keep is None else f"Its files are kept in {keep}."
+        Console(stderr=True, quiet=as_json).print(left, markup=False, soft_wrap=True)
         raise typer.Exit(130)
     if as_json:
         typer.echo(json.dumps(result, indent=2))

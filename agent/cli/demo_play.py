@@ -50,7 +50,7 @@ def play(options: DemoOptions, *, quiet: bool) -> dict[str, Any] | None:
         try:
             return asyncio.run(_until_interrupted(Demo(options), show))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            console.print("Interrupted; everything was stopped and removed.")
+            console.print("Interrupted; everything was stopped.")
             return None
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from agent.cli.report import PAGE, check_pictures
+from agent.cli.report import PAGE, check_report
 from coordinator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ def backtest(
     from agent.study.backtest import Walk, means
     from agent.study.backtest import backtest as walk_homes
 
-    if report is not None:
-        check_pictures()
     community = load_community(folder)
     homes = _chosen(community.homes, home or [])
     zone = community.timezone
@@ -63,6 +61,7 @@ def backtest(
         issue=_issue(issue),
         refit_days=refit_days,
     )
+    check_report(report)
     quiet = Console(stderr=True, quiet=as_json)
     running = walk_homes(community, homes, walk, jobs)
     found = dict(track(running, "Homes", total=len(homes), console=quiet, transient=True))

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from agent.cli.report import PAGE, check_pictures
+from agent.cli.report import PAGE, check_report
 from coordinator.charter import DEFAULT_RULE, PriceRule
 from coordinator.errors import ConfigError
 
@@ -62,8 +62,6 @@ def solve(
     from agent.simulator.community import load_community
     from agent.study.market import Question, solve
 
-    if report is not None:
-        check_pictures()
     question = Question(
         at=moment(at),
         rounds=rounds,
@@ -76,6 +74,7 @@ def solve(
     if island and feeder_limit:
         raise ConfigError("--feeder-limit and --island exclude each other: without a grid nothing passes the feeder")
     community = load_community(folder)
+    check_report(report)
     with _Steps(quiet=as_json) as steps:
         market = solve(community, question, on_step=steps.show, keep_rounds=report is not None)
         if report is not None:

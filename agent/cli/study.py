@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from agent.cli.report import PAGE, check_pictures
+from agent.cli.report import PAGE, check_report
 from coordinator.charter import PriceRule, Rules
 from coordinator.errors import ConfigError
 
@@ -72,9 +72,10 @@ def study(
     from agent.study.study_period import Wanted, notes, period
 
     chosen = _strategies(strategies)
-    if report is not None:
-        _check_report(chosen)
+    if report is not None and "traded" not in chosen:
+        raise ConfigError("--report shows the life with trading: add traded to --strategies")
     community = load_community(folder)
+    check_report(report)
     lives = lives_of(community)
     first, slots = period(lives, Wanted(start=start, end=end, days=days))
     said = notes(community, lives, first, slots)
@@ -184,10 +185,3 @@ def _write(folder: Path, found: "Study") -> None:
     write_study_report(folder, found)
     write_study_page(folder / PAGE, found)
     write_study_pictures(folder, found)
-
-
-def _check_report(strategies: "Sequence[Strategy]") -> None:
-    """Say before the work, not after it, that the report cannot be made."""
-    if "traded" not in strategies:
-        raise ConfigError("--report shows the life with trading: add traded to --strategies")
-    check_pictures()

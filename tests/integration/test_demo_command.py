@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
 from agent.cli.demo import DEFAULT_PORT, _page_port, demo
 from agent.demo.home_files import end_of
@@ -81,6 +82,15 @@ def test_a_report_or_a_folder_that_cannot_be_written_is_told_before_the_demo_beg
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"--keep .* cannot be made: File exists"):
         demo(keep=tmp_path / "file", no_page=True)
+
+
+def test_an_interrupted_demo_says_where_the_kept_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("agent.cli.demo_play.play", lambda options, *, quiet: None)
+    with pytest.raises(typer.Exit):
+        demo(keep=tmp_path / "kept", no_page=True)
+    assert f"Its files are kept in {tmp_path}/kept." in capsys.readouterr().err
 
 
 def test_a_recorded_home_whose_name_no_charter_takes_is_named_with_the_cure(tmp_path: Path) -> None:

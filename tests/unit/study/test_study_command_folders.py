@@ -136,3 +136,25 @@ def test_a_finished_study_is_read_and_not_lived_again(tmp_path: Path, monkeypatc
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()} == files
     assert (tmp_path / "report" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [
+        (["study"], "agent.cli.study._found"),
+        (["market", "solve"], "agent.study.market.solve"),
+        (["forecast", "backtest"], "agent.study.backtest.backtest"),
+    ],
+)
+def test_a_report_without_a_place_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], work: str
+) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(work, begun)
+    folder = write_street(tmp_path / "elm", homes=2, days=8)
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(app, [*command, str(folder), "--report", str(tmp_path / "file")])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).endswith("file: cannot be written: File exists; name another folder")
