@@ -3,6 +3,8 @@
 Every subsystem gets its own section and nothing else. Relative paths in the file are relative to the file.
 """
 
+import difflib
+import os
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +26,10 @@ from coordinator.errors import ConfigError
 from coordinator.links import BrokerUrl, Credentials, UserName
 from coordinator.toml_file import read_toml
 from coordinator.zones import known_zone
+
+PREFIX = "COMMONWATT_"
+NO_SETTINGS = {"COMMONWATT_REQUIRE_ALL", "COMMONWATT_MOSQUITTO_2_1", "COMMONWATT_SHOTS"}
+"""Variables of the project's own tests."""
 
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
@@ -142,7 +148,7 @@ class BatterySection(Section):
 class HomeConfig(BaseSettings):
     """One home."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="COMMONWATT_", env_nested_delimiter="__")
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__")
 
     home: HomeSection
     community: CommunitySection
@@ -180,6 +186,7 @@ def load_config(path: Path) -> HomeConfig:
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such file; `commonwatt init` writes a commented one")
+    _check_environment()
     try:
         config = read_toml(path, HomeConfig, "the home's, home.toml, which `commonwatt init` writes")
     except SettingsError as error:
@@ -188,6 +195,26 @@ def load_config(path: Path) -> HomeConfig:
             "COMMONWATT_MQTT__OWN__URL"
         ) from None
     return _anchored(config, path.resolve().parent)
+
+
+def _check_environment() -> None:
+    """Refuse a variable that means a setting and sets none: an owner may rely on it.
+
+    Raises:
+        ConfigError: Names it, and which is meant.
+    """
+    sections = [name.upper() for name in HomeConfig.model_fields]
+    for name in map(str.upper, os.environ):
+        words = name.removeprefix(PREFIX)
+        given, _, key = words.partition("__")
+        if not name.startswith(PREFIX) or given in sections or name in NO_SETTINGS:
+            continue
+        joined = [section for section in sections if words.startswith(f"{section}_")]
+        meant = [f"{section}__{words.removeprefix(f'{section}_')}" for section in joined]
+        if key and not meant:
+            meant = [f"{section}__{key}" for section in difflib.get_close_matches(given, sections, n=1)]
+        cure = f"did you mean {PREFIX}{meant[0]}?" if meant else "unset it"
+        raise ConfigError(f"environment: {name} sets nothing: {cure}")
 
 
 def _anchored(config: HomeConfig, folder: Path) -> HomeConfig:

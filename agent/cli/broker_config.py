@@ -50,7 +50,9 @@ def broker_config(
     key: Annotated[
         Path | None, typer.Option(help="With --meeting: its key, made when there is none. Default: NAME-key.pem.")
     ] = None,
-    host: Annotated[str, typer.Option(help="With --meeting: the address it listens on.")] = "0.0.0.0",
+    host: Annotated[
+        str | None, typer.Option(help="With --meeting: the address it listens on.", show_default="0.0.0.0")
+    ] = None,
     program: Annotated[
         Program, typer.Option("--for", help="nats: nats-server, as a meeting broker of many communities.")
     ] = "mosquitto-2.0",
@@ -68,6 +70,9 @@ def broker_config(
     Nobody types a password: what a member says follows from keys in the charter.
     """
     if meeting is None:
+        of_meeting = {"an invitation": papers, "--url": url, "--key": key, "--host": host}
+        if given := [name for name, value in of_meeting.items() if value]:
+            raise ConfigError(f"{given[0]} is for a meeting broker: add --meeting NAME, or leave it out")
         plan, entry = _own(config), None
         if program == "nats":
             raise ConfigError("--for nats is for a meeting broker: a home's own is Mosquitto")
@@ -75,7 +80,7 @@ def broker_config(
         identity = _key(key or Path(f"{meeting}-key.pem"), make=output is not None)
         charters = _charters(papers)
         entry = _entry(meeting, url, charters, identity)
-        plan = plan_meeting(entry, host, charters, identity)
+        plan = plan_meeting(entry, host or "0.0.0.0", charters, identity)
     target = (installed_at or output or Path("/etc/mosquitto/commonwatt")).absolute()
     there = plugins or find_plugins()
     files = service_files(plan, program, target, WallClock().now(), plugins=(there or _DEBIAN_PLUGINS).absolute())

@@ -16,6 +16,7 @@ from coordinator.errors import ConfigError
 from coordinator.toml_file import read_toml
 
 REFRESH_S = 0.5
+Wire = Literal["tcp", "rtu+tcp", "serial"]
 PAGE_WANTED = "the page's, dashboard.toml, which `commonwatt init` wrote beside the home's"
 
 
@@ -28,19 +29,30 @@ def simulator(
         list[str] | None, typer.Option("--choose", help="A choice of the profile: meter=other. May be repeated.")
     ] = None,
     fault: Annotated[str | None, typer.Option(help="Give the device this fault; `list` shows them all.")] = None,
-    fault_after: Annotated[float, typer.Option(min=0, help="Seconds before the fault begins.")] = 0.0,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port of the device; 0 takes a free one.")] = 5020,
+    fault_after: Annotated[
+        float | None, typer.Option(min=0, help="Seconds before the fault begins.", show_default="0")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="TCP port of the device; 0 takes a free one.", show_default="5020"),
+    ] = None,
     wire: Annotated[
-        Literal["tcp", "rtu+tcp", "serial"], typer.Option(help="Modbus TCP, RTU in TCP, or a pseudo terminal.")
-    ] = "tcp",
+        Wire | None, typer.Option(help="Modbus TCP, RTU in TCP, or a pseudo terminal.", show_default="tcp")
+    ] = None,
 ) -> None:
     """Run simulated devices: a home's inverter and meter as real Modbus servers, or one device with a fault."""
     log_to_stderr()
     if profile is not None or fault is not None:
         if config is not None:
             raise ConfigError("--config describes homes, --profile and --fault one device: leave one of them out")
-        _one_device(profile or "sunspec_hybrid", choose or [], fault, fault_after, port, wire)
+        if fault_after is not None and fault is None:
+            raise ConfigError("--fault-after says when a fault begins: say which with --fault (`list` shows them all)")
+        port = 5020 if port is None else port
+        _one_device(profile or "sunspec_hybrid", choose or [], fault, fault_after or 0.0, port, wire or "tcp")
         return
+    options = {"--choose": choose, "--fault-after": fault_after, "--port": port, "--wire": wire}
+    if of_one := [name for name, value in options.items() if value is not None]:
+        raise ConfigError(f"{of_one[0]} is for one device: add --profile NAME; a home's ports stand in a --config file")
     from agent.simulator.run import run_simulator
     from agent.simulator.settings import SimulatorSettings, default_settings
 
@@ -55,7 +67,7 @@ def _one_device(
     fault: str | None,
     after_s: float,
     port: int,
-    wire: Literal["tcp", "rtu+tcp", "serial"],
+    wire: Wire,
 ) -> None:
     from agent.devices.profile import read_profile
     from agent.simulator.exhibit import NO_FAULT, ExhibitSettings, show

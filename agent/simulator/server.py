@@ -168,7 +168,7 @@ class ModbusServer:
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {self.host}:{self.port} ({error.strerror or error}): "
-                "choose another port in the simulator's file, or 0 for any free one"
+                "choose another port (--port with --profile, else in the --config file), or 0 for any free one"
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
 

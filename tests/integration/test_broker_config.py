@@ -297,6 +297,8 @@ def test_no_file_we_write_or_ship_holds_a_default_password(town: Town) -> None:
         (["--meeting", "hub", "--url", "mqtt://127.0.0.1", "--key", "k.pem"], "write mqtts://"),
         (["--meeting", "hub", "--url", "hub.example", "--key", "k.pem"], "is not of the form mqtts://host:port"),
         (["--for", "nats"], "a home's own is Mosquitto"),
+        (["--url", "mqtts://127.0.0.1:8883"], "--url is for a meeting broker: add --meeting NAME"),
+        (["invitation.txt"], "an invitation is for a meeting broker"),
     ],
 )
 def test_what_cannot_be_written_says_why(town: Town, words: list[str], text: str) -> None:

@@ -131,6 +131,10 @@ def test_secret_from_the_environment_appears_in_no_text(config: Path, monkeypatc
     [
         ("COMMONWATT_HOME", "/opt/commonwatt", 'environment: .*"home".*: unset that COMMONWATT_ variable'),
         ("COMMONWATT_POLL__INTERVALL_S", "5", "poll.intervall_s: unknown key, did you mean interval_s?"),
+        ("COMMONWATT_HOM__NAME", "x", r"COMMONWATT_HOM__NAME sets nothing: did you mean COMMONWATT_HOME__NAME\?"),
+        ("COMMONWATT_CONTROL_ENABLED", "false", r"sets nothing: did you mean COMMONWATT_CONTROL__ENABLED\?"),
+        ("COMMONWATT_MQTT_OWN__URL", "x", r"sets nothing: did you mean COMMONWATT_MQTT__OWN__URL\?"),
+        ("COMMONWATT_XYZZY", "1", "COMMONWATT_XYZZY sets nothing: unset it"),
         ("COMMONWATT_POLL__INTERVAL_S", "soon", r"poll.interval_s: .*valid number.*\(it is 'soon'\)"),
     ],
 )

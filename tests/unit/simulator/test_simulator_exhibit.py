@@ -156,6 +156,10 @@ def test_the_command_serves_a_profile_with_a_fault_until_it_is_told_to_stop() ->
         (["--fault", "nonsense"], "there is no fault 'nonsense'"),
         (["--profile", "sungrow"], "did you mean 'sungrow_sh'?"),
         (["--profile", "sungrow_sh", "--config", "x.toml"], "leave one of them out"),
+        (["--port", "6001"], "--port is for one device: add --profile NAME"),
+        (["--wire", "serial"], "--wire is for one device"),
+        (["--choose", "meter=other"], "--choose is for one device"),
+        (["--profile", "sungrow_sh", "--fault-after", "3"], "say which with --fault"),
         (["--profile", "sungrow_sh", "--choose", "meter=none"], "parameter meter cannot be 'none'"),
     ],
 )
