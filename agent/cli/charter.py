@@ -14,6 +14,7 @@ from agent.charter_blocks import BrokerCard, Card, Paper, read_blocks
 from agent.charter_desk import CharterDesk, Said
 from agent.charter_founding import RuleChanges, draft_founding, make_card, meter_commitment
 from agent.charter_proposal import Wishes
+from agent.charter_rules import rule_value
 from agent.charter_words import charter_lines, overview, proposal_lines, span
 from agent.cli import charter_view as view
 from agent.config import HomeConfig, load_config
@@ -36,7 +37,10 @@ Broker = Annotated[
 ]
 Meter = Annotated[str | None, typer.Option(help="Number of the metering point; only a slow hash of it is shown.")]
 PowerKw = Annotated[float | None, typer.Option(min=0.1, help="This home's connection, for people to know.")]
-RuleList = Annotated[list[str] | None, typer.Option("--rule", help="A rule: gate_s=60. May be repeated.")]
+RuleList = Annotated[
+    list[str] | None,
+    typer.Option("--rule", help="A rule: gate_s=60; `charter show --rules` lists them. May be repeated."),
+]
 WaitingDays = Annotated[float | None, typer.Option(min=0, max=90, help="How long changes wait after the vote.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Sign without asking.")]
 
@@ -219,9 +223,16 @@ def vote(
 
 
 @app.command()
-def show(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
+def show(
+    config: ConfigFile = DEFAULT,
+    rules: Annotated[bool, typer.Option("--rules", help="Print every rule, its bounds and its value here.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print members, rules and quorum, what is proposed, and how the charter came to be what it is."""
     home = _Home(config)
+    if rules:
+        view.show_rules(home.here().rules, as_json=as_json)
+        return
     history, coming = home.desk.state.history(), home.desk.state.coming()
     if as_json:
         view.show_json(history, coming, home.desk.now_ms)
@@ -284,9 +295,7 @@ def _rules(given: list[str] | None) -> RuleChanges:
         name, equals, value = each.partition("=")
         if not equals:
             raise ConfigError(f"--rule {each}: write NAME=VALUE, as in gate_s=60")
-        text = value.strip()
-        flag = {"true": True, "false": False}.get(text.lower())
-        changes[name.strip()] = flag if flag is not None else int(text) if text.isdecimal() else text
+        changes[name.strip()] = rule_value(name.strip(), value.strip())
     return changes
 
 

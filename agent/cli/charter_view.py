@@ -7,12 +7,15 @@ import secrets
 import sys
 import termios
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import typer
 
 from agent.charter_blocks import block
 from agent.charter_desk import Said
+from agent.charter_rules import rule_words, rules_lines
 from agent.charter_words import overview
+from coordinator.charter import Rules
 from coordinator.charter_history import History
 from coordinator.charter_votes import quorum
 from coordinator.errors import ConfigError
@@ -70,6 +73,16 @@ def show(said: Said, *, as_json: bool) -> None:
 def echo(lines: Sequence[str], *, err: bool = False) -> None:
     for line in lines:
         typer.echo(line, err=err)
+
+
+def show_rules(rules: Rules, *, as_json: bool) -> None:
+    """Print every rule with its bounds and its value here."""
+    if as_json:
+        here = rules.model_dump(mode="json")
+        plain = [{**asdict(each), "here": here[each.name]} for each in rule_words()]
+        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+    else:
+        echo(rules_lines(rules))
 
 
 def show_json(history: History, coming: History | None, now_ms: int) -> None:
