@@ -89,8 +89,8 @@ async def _try_own(settings: LinkSettings, broker: BrokerSettings | None, clock:
         case _, None:
             return wrong(
                 subject,
-                f"{where}: {_why(state)}: start Mosquitto there, correct mqtt.own.url, or add a [broker] section so "
-                "that `run` starts it",
+                f"{where}: {_why(state)}: start it (Mosquitto as a service), correct mqtt.own.url, or add a [broker] "
+                "section so that `run` starts it",
             )
         case _ if NOTHING_THERE in state.reason:
             if (unheard := _cannot_listen(broker)) is not None:
