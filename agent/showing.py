@@ -116,18 +116,19 @@ def market(
     tariff_micro: tuple[int, int],
     me: str,
 ) -> Market:
-    """Return the slot's market as this home sees it; without a negotiation the price is the grid's."""
+    """Return the slot's market as this home sees it; a price only where neighbours negotiated one."""
     alive = [t for t in made if t.status != "void"]
     bought_wh = sum(t.energy_wh for t in alive if t.energy_wh > 0)
     sold_wh = -sum(t.energy_wh for t in alive if t.energy_wh < 0)
     finished = result[0] if result else None
+    price_micro = result[1] if result and result[0].homes > 1 else None
     return Market(
         home=home,
         at=at,
         slot_start_at=slot.start_at,
         slot_end_at=slot.end_at,
         rounds=finished.rounds if finished else 0,
-        price_per_kwh=from_micro(result[1] if result else tariff_micro[0]),
+        price_per_kwh=None if price_micro is None else from_micro(price_micro),
         import_price_per_kwh=from_micro(tariff_micro[0]),
         export_price_per_kwh=from_micro(tariff_micro[1]),
         bought_wh=bought_wh,

@@ -166,7 +166,7 @@ def community_figures(picture: Picture) -> CommunityFigures:
         now=now,
         slot_start_at=start_at,
         slot_end_at=end_at,
-        price=_most_common([m.price_per_kwh for m in markets]),
+        price=_most_common([m.price_per_kwh for m in markets if m.price_per_kwh is not None]),
         import_prices=_range([m.import_price_per_kwh for m in markets]),
         export_prices=_range([m.export_price_per_kwh for m in markets]),
         bill_no_battery=total(lambda s: s.bill_no_battery),

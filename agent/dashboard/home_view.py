@@ -88,16 +88,16 @@ class HomeView:
         )
         self._flow.update(current)
         self._row.update(current)
-        self._update_reasons(home, current)
+        self._update_reasons(home, current, now)
         self._update_money(home, current, community)
         if now is not None:
             self._update_charts(home, now, (picture.slot_length() or _DEFAULT_SLOT))
         self._update_lists(home, now, (picture.slot_length() or _DEFAULT_SLOT))
 
-    def _update_reasons(self, home: HomePicture, current: HomeFigures) -> None:
+    def _update_reasons(self, home: HomePicture, current: HomeFigures, now: datetime | None) -> None:
         show(self._reason, current.reason)
         mark(self._reason, "gone", not current.reason)
-        said = home.market.reason if home.market else ""
+        said = words.market(home.market_at(now), self._settings.zone) if now else ""
         show(self._market_reason, said)
         mark(self._market_reason, "gone", not said)
         looked_back = words.accuracy(home.day.yesterday) if home.day and home.day.yesterday else ""
@@ -128,7 +128,7 @@ class HomeView:
     def _update_charts(self, home: HomePicture, now: datetime, length: timedelta) -> None:
         zone, currency = self._settings.zone, self._settings.currency
         running = int(now.timestamp()) // int(length.total_seconds())
-        key = (running, home.day and home.day.at, home.plan and home.plan.at, len(home.markets))
+        key = (running, home.day and home.day.at, home.plan and home.plan.at, len(home.markets), len(home.neighbours()))
         self._battery.show(key, lambda: charts.battery_chart(home, now, length, zone))
         self._forecast.show(key, lambda: charts.forecast_chart(home, now, length, zone))
         self._prices.show(key, lambda: price_charts.home_prices(home, now, length, zone, currency))

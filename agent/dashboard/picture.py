@@ -12,6 +12,7 @@ from agent.dashboard.topics import (
     Day,
     Market,
     Notices,
+    Peer,
     Peers,
     Plan,
     Running,
@@ -52,6 +53,10 @@ class HomePicture:
     def market_at(self, now: datetime) -> Market | None:
         """Return the negotiation of the slot that contains `now`."""
         return next((m for m in self.markets.values() if m.slot_start_at <= now < m.slot_end_at), None)
+
+    def neighbours(self) -> list[Peer]:
+        """Return the community's other homes."""
+        return [peer for peer in self.peers.members if peer.id != self.peers.self_id] if self.peers else []
 
     def remember(self, message: Topic) -> None:
         """Replace what is known of the message's kind."""

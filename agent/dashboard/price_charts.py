@@ -84,4 +84,7 @@ def home_prices(home: HomePicture, now: datetime, length: timedelta, zone: ZoneI
         bars("Sold", sold, "var(--sun-soft)", yAxisIndex=1, stack="trade"),
         bars("Planned", wanted, "var(--hair)", yAxisIndex=1, stack="trade"),
     ]
-    return _price_chart(of, zone, currency, _prices(of, settled, home.markets, planned), volume_bars)
+    asks, pays, between = _prices(of, settled, home.markets, planned)
+    if home.peers is not None and not home.neighbours():  # what the plan counts on then is nobody's price
+        between = [None] * len(between)
+    return _price_chart(of, zone, currency, (asks, pays, between), volume_bars)

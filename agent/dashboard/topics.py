@@ -70,7 +70,8 @@ class Market(Topic):
     slot_start_at: datetime
     slot_end_at: datetime
     rounds: int
-    price_per_kwh: Decimal
+    price_per_kwh: Decimal | None
+    """Agreed with neighbours; null when none took part."""
     import_price_per_kwh: Decimal
     export_price_per_kwh: Decimal
     bought_wh: int

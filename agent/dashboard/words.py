@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
-from agent.dashboard.topics import Accuracy, Trade
+from agent.dashboard.topics import Accuracy, Market, Trade
 from coordinator.quantities import cents
 
 UNKNOWN = "–"
@@ -150,6 +150,13 @@ def date_and_time(at: datetime, zone: ZoneInfo) -> str:
 
 def span(start_at: datetime, end_at: datetime, zone: ZoneInfo) -> str:
     return f"{clock_time(start_at, zone)}–{clock_time(end_at, zone)}"
+
+
+def market(of: Market | None, zone: ZoneInfo) -> str:
+    """Say why the home traded in a slot or did not, and in which slot."""
+    if of is None or not of.reason:
+        return ""
+    return f"{span(of.slot_start_at, of.slot_end_at, zone)}: {of.reason}"
 
 
 def ago(seconds: float) -> str:

@@ -183,9 +183,12 @@ def test_the_market_shows_what_is_alive_and_at_which_price() -> None:
     assert len(shown.trades) == 3
 
 
-def test_without_a_negotiation_the_price_is_the_grids() -> None:
+def test_a_price_that_was_negotiated_with_nobody_is_none() -> None:
     shown = market(None)
-    assert (shown.price_per_kwh, shown.rounds, shown.reason) == (Decimal("0.3"), 0, "no negotiation for this slot")
+    assert (shown.price_per_kwh, shown.rounds, shown.reason) == (None, 0, "no negotiation for this slot")
+    assert shown.import_price_per_kwh == Decimal("0.3")
+    lone = market(finished(me=300))
+    assert (lone.price_per_kwh, lone.reason) == (None, "no neighbour took part")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,26 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import ValidationError
 
-from agent.dashboard import attention, figures
-from agent.dashboard.picture import MAX_PAYLOAD_BYTES, Picture
+from agent.dashboard import attention, figures, price_charts, words
+from agent.dashboard.picture import MAX_PAYLOAD_BYTES, HomePicture, Picture
 from agent.dashboard.settings import DashboardSettings, Source
-from agent.dashboard.topics import Day, Market, Notices, Savings, SettledSlot, State, Trade
+from agent.dashboard.topics import (
+    Day,
+    Market,
+    Peer,
+    Peers,
+    Plan,
+    PlannedSlot,
+    Savings,
+    SettledSlot,
+    State,
+    Topic,
+    Trade,
+)
 
 NOW = datetime(2026, 5, 12, 10, 7, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
@@ -81,7 +94,21 @@ def savings(home: str, alone: str, traded: str) -> Savings:
     )
 
 
-def receive(picture: Picture, message: State | Market | Savings | Notices | Day, heard_s: float = 0.0) -> str | None:
+def peers(home: str, *others: str) -> Peers:
+    """Return the charter's homes as `home` tells them, itself among them."""
+    members = [Peer(id=f"id-{name}", name=name, online=True, last_seen_at=NOW) for name in (home, *others)]
+    return Peers(
+        home=home,
+        at=NOW,
+        community="street",
+        community_id="c",
+        self_id=f"id-{home}",
+        members=members,
+        price_rule="marginal",
+    )
+
+
+def receive(picture: Picture, message: Topic, heard_s: float = 0.0) -> str | None:
     kind = type(message).__name__.lower()
     return picture.receive(message.home, kind, message.model_dump_json().encode(), heard_s)
 
@@ -116,6 +143,47 @@ def test_the_running_slot_shows_its_own_trades_although_a_later_negotiation_is_n
     receive(picture, market("a", START + SLOT, trade("c2", "b", 99)))
     flows = figures.running_flows(picture, picture.now())
     assert flows == (figures.Flow(seller="b", buyer="a", energy_wh=40),)
+
+
+def test_a_price_that_nobody_negotiated_is_no_price_between_neighbours() -> None:
+    picture = Picture(["a"])
+    receive(picture, state("a"))
+    receive(picture, market("a", START).model_copy(update={"price_per_kwh": None}))
+    assert figures.community_figures(picture).price is None
+    assert figures.home_figures(picture.homes["a"], NOW, 0.0).price is None
+
+
+@pytest.mark.parametrize(("others", "drawn"), [((), [None]), (("b",), [0.19])])
+def test_no_price_is_drawn_between_neighbours_where_there_are_none(
+    others: tuple[str, ...], drawn: list[float | None]
+) -> None:
+    home = HomePicture(name="a")
+    home.remember(peers("a", *others))
+    slot = PlannedSlot(
+        start_at=START,
+        load_w=0,
+        pv_w=0,
+        battery_w=0,
+        trade_w=0,
+        grid_w=0,
+        soc_pct=None,
+        import_price_per_kwh=0.3,
+        export_price_per_kwh=0.06,
+        price_per_kwh=0.19,
+        reason="",
+    )
+    home.remember(Plan(home="a", at=NOW, slots=[slot]))
+    options = price_charts.home_prices(home, NOW, SLOT, ZoneInfo("UTC"), "EUR")
+    between = next(series for series in options["series"] if series["name"] == "Between neighbours")
+    assert between["data"][:1] == drawn
+
+
+def test_why_a_home_trades_right_now_is_said_of_the_running_slot_and_names_it() -> None:
+    home = HomePicture(name="a")
+    for start, reason in ((START, "bought 40 Wh"), (START + SLOT, "nothing wanted")):
+        home.remember(market("a", start).model_copy(update={"reason": reason}))
+    assert words.market(home.market_at(NOW), ZoneInfo("Europe/Berlin")) == "12:00–12:15: bought 40 Wh"
+    assert words.market(home.market_at(NOW + 3 * SLOT), ZoneInfo("UTC")) == ""
 
 
 def test_a_contract_that_both_partners_publish_is_drawn_once_and_void_ones_never() -> None:
