@@ -52,7 +52,7 @@ class CommunityView:
         self._update_money(community, homes)
         self._update_chart(picture, community)
         entries = attention.notices(picture, _NOTICES_SHOWN)
-        rows = [(words.clock_time(n.at, self._settings.zone), home, n.text) for home, n in entries]
+        rows = [(words.when(n.at, community.now, self._settings.zone), home, n.text) for home, n in entries]
         self._log.show(rows, [n.level for _, n in entries])
 
     def _update_money(self, community: CommunityFigures, homes: Mapping[str, HomeFigures]) -> None:

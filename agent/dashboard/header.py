@@ -53,7 +53,7 @@ class Header:
         mark(self._track, "gone", not known)
         if now is not None and start_at is not None and end_at is not None:
             left = words.remaining(end_at - now)
-            show(self._slot, f"trading period {words.span(start_at, end_at, self._zone)}, {left} left")
+            show(self._slot, f"trading period {words.span(start_at, end_at, now, self._zone)}, {left} left")
             variable(self._bar, "--share", f"{(now - start_at) / (end_at - start_at) * 100:.0f}%")
         mark(self._banner, "gone", not warnings)
         shown = list(warnings[:_WARNINGS_SHOWN])

@@ -97,7 +97,7 @@ class HomeView:
     def _update_reasons(self, home: HomePicture, current: HomeFigures, now: datetime | None) -> None:
         show(self._reason, current.reason)
         mark(self._reason, "gone", not current.reason)
-        said = words.market(home.market_at(now), self._settings.zone) if now else ""
+        said = words.market(home.market_at(now), now, self._settings.zone) if now else ""
         show(self._market_reason, said)
         mark(self._market_reason, "gone", not said)
         looked_back = words.accuracy(home.day.yesterday) if home.day and home.day.yesterday else ""
@@ -142,7 +142,7 @@ class HomeView:
         trades = home.trades()[:_TRADES_SHOWN]
         rows = [
             (
-                words.span(start, start + length, zone),
+                words.span(start, start + length, now, zone),
                 trade.partner,
                 words.trade(trade),
                 f"at {words.price(trade.price_per_kwh, currency)}",
@@ -152,7 +152,7 @@ class HomeView:
         ]
         self._trades.show(rows, [trade.status for _, trade in trades])
         log = home.notices.log[:_NOTICES_SHOWN] if home.notices else []
-        self._log.show([(words.clock_time(n.at, zone), n.text) for n in log], [n.level for n in log])
+        self._log.show([(words.when(n.at, now, zone), n.text) for n in log], [n.level for n in log])
         self._update_peers(home.peers, now, told=home.state is not None and home.state.sharing)
 
     def _update_peers(self, peers: Peers | None, now: datetime | None, *, told: bool) -> None:

@@ -28,6 +28,8 @@ from coordinator.slots import require_utc
 MAX_PAYLOAD_BYTES = 512 * 1024
 """A plan of 288 slots is below 100 kB; more is a broken publisher, and parsing it would hold up the page."""
 
+_DAY = timedelta(hours=24)
+
 _MARKETS_KEPT = 300
 """Negotiations remembered per home: a day of five-minute slots."""
 
@@ -85,9 +87,11 @@ class HomePicture:
         return list(self.day.slots) if self.day else []
 
     def trades(self) -> list[tuple[datetime, Trade]]:
-        """Return every known trade, newest slot first, each with its last known status."""
+        """Return every known trade of the day, newest slot first, each with its last known status."""
         known: dict[tuple[datetime, str], Trade] = {}
         for market in self.markets.values():
+            if self.day is not None and market.slot_start_at < self.day.at - _DAY:
+                continue  # its slot left the day, and with it what became of its trades
             known.update({(market.slot_start_at, t.contract_id): t for t in market.trades})
         for slot in self.settled():
             known.update({(slot.start_at, t.contract_id): t for t in slot.trades})

@@ -32,7 +32,7 @@ def live_view(picture: Picture, settings: DashboardSettings, wall_s: float, log_
     parts: list[RenderableType] = [_headline(community, settings), _homes_table(homes, settings.currency)]
     parts += [Text(f"! {home}: {said}", style="yellow") for home, said in attention.warnings(picture, wall_s)]
     for home, notice in attention.notices(picture, log_lines):
-        at = words.clock_time(notice.at, settings.zone)
+        at = words.when(notice.at, community.now, settings.zone)
         parts.append(Text(f"{at}  {home}  {notice.text}", style=_LEVEL_STYLE[notice.level]))
     return Group(*parts)
 

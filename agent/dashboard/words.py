@@ -13,6 +13,8 @@ UNKNOWN = "–"
 IDLE_W = 20.0
 """Flows below this are said to be none: meters and inverters flutter by about as much."""
 
+_NEAR_DAYS = {-1: "yesterday ", 0: "", 1: "tomorrow "}
+
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
 _MINOR = {"EUR": "ct", "GBP": "p", "USD": "¢", "CHF": "Rp"}
 
@@ -148,15 +150,29 @@ def date_and_time(at: datetime, zone: ZoneInfo) -> str:
     return f"{local:%a} {local.day} {local:%b}, {local:%H:%M}"
 
 
-def span(start_at: datetime, end_at: datetime, zone: ZoneInfo) -> str:
-    return f"{clock_time(start_at, zone)}–{clock_time(end_at, zone)}"
+def when(at: datetime, now: datetime | None, zone: ZoneInfo) -> str:
+    """Say a time of day, with its day where that is not today: "06:15", "yesterday 23:40", "Sat 21 Nov, 05:15"."""
+    if now is None:
+        return date_and_time(at, zone)
+    days = (at.astimezone(zone).date() - now.astimezone(zone).date()).days
+    if days not in _NEAR_DAYS:
+        return date_and_time(at, zone)
+    return _NEAR_DAYS[days] + clock_time(at, zone)
 
 
-def market(of: Market | None, zone: ZoneInfo) -> str:
+def span(start_at: datetime, end_at: datetime, now: datetime | None, zone: ZoneInfo) -> str:
+    """Say from when to when: "23:45–00:00", "yesterday 06:15–06:30", "06:15 until tomorrow 06:15"."""
+    began, last = start_at.astimezone(zone), (end_at - timedelta.resolution).astimezone(zone)
+    if began.date() == last.date():
+        return f"{when(start_at, now, zone)}–{clock_time(end_at, zone)}"
+    return f"{when(start_at, now, zone)} until {when(end_at, now, zone)}"
+
+
+def market(of: Market | None, now: datetime, zone: ZoneInfo) -> str:
     """Say why the home traded in a slot or did not, and in which slot."""
     if of is None or not of.reason:
         return ""
-    return f"{span(of.slot_start_at, of.slot_end_at, zone)}: {of.reason}"
+    return f"{span(of.slot_start_at, of.slot_end_at, now, zone)}: {of.reason}"
 
 
 def ago(seconds: float) -> str:

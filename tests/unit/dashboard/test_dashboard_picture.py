@@ -182,8 +182,8 @@ def test_why_a_home_trades_right_now_is_said_of_the_running_slot_and_names_it() 
     home = HomePicture(name="a")
     for start, reason in ((START, "bought 40 Wh"), (START + SLOT, "nothing wanted")):
         home.remember(market("a", start).model_copy(update={"reason": reason}))
-    assert words.market(home.market_at(NOW), ZoneInfo("Europe/Berlin")) == "12:00–12:15: bought 40 Wh"
-    assert words.market(home.market_at(NOW + 3 * SLOT), ZoneInfo("UTC")) == ""
+    assert words.market(home.market_at(NOW), NOW, ZoneInfo("Europe/Berlin")) == "12:00–12:15: bought 40 Wh"
+    assert words.market(home.market_at(NOW + 3 * SLOT), NOW, ZoneInfo("UTC")) == ""
 
 
 def test_a_contract_that_both_partners_publish_is_drawn_once_and_void_ones_never() -> None:
@@ -244,6 +244,16 @@ def test_the_settled_day_knows_a_trades_last_status_better_than_the_negotiation(
     )
     receive(picture, Day(home="a", at=NOW, slots=[settled]))
     assert [(t.contract_id, t.status) for _, t in picture.homes["a"].trades()] == [("c1", "counted")]
+
+
+def test_a_cancelled_trade_never_becomes_agreed_again_when_its_slot_leaves_the_day() -> None:
+    home = HomePicture(name="a")
+    home.remember(market("a", START, trade("c1", "b", 40)))
+    home.remember(market("a", START + 2 * SLOT, trade("c2", "b", 40)))
+    home.remember(Day(home="a", at=START + timedelta(hours=24), slots=[]))
+    assert [t.contract_id for _, t in home.trades()] == ["c2", "c1"]
+    home.remember(Day(home="a", at=START + timedelta(hours=24, minutes=20), slots=[]))
+    assert [t.contract_id for _, t in home.trades()] == ["c2"]
 
 
 @pytest.mark.parametrize(

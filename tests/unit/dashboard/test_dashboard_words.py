@@ -116,6 +116,28 @@ def test_a_plan_says_each_reason_once_and_leaves_out_what_is_over() -> None:
     ]
 
 
+TODAY = datetime(2026, 5, 12, 4, 15, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (words.when(TODAY, TODAY, BERLIN), "06:15"),
+        (words.when(TODAY - 7 * HOUR, TODAY, BERLIN), "yesterday 23:15"),
+        (words.when(TODAY + 18 * HOUR, TODAY, BERLIN), "tomorrow 00:15"),
+        (words.when(TODAY - 73 * HOUR, TODAY, BERLIN), "Sat 9 May, 05:15"),
+        (words.when(TODAY, None, BERLIN), "Tue 12 May, 06:15"),
+        (words.span(TODAY, TODAY + QUARTER, TODAY, BERLIN), "06:15–06:30"),
+        (words.span(TODAY - 7 * HOUR, TODAY - 6.25 * HOUR, TODAY, BERLIN), "yesterday 23:15–00:00"),
+        (words.span(TODAY, TODAY + 24 * HOUR, TODAY, BERLIN), "06:15 until tomorrow 06:15"),
+        (words.span(TODAY + 24 * HOUR, TODAY + 25 * HOUR, TODAY, BERLIN), "tomorrow 06:15–07:15"),
+    ],
+)
+def test_a_time_that_is_not_todays_names_its_day(said: str, expected: str) -> None:
+    assert said == expected
+
+
 @pytest.mark.parametrize("count", range(1, 26))
 def test_homes_stand_apart_from_each_other_and_inside_the_picture(count: int) -> None:
     for layout in (wide_layout(count), narrow_layout(count)):
