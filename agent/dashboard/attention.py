@@ -10,7 +10,7 @@ def warnings(picture: Picture, wall_s: float) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for home in picture.homes.values():
         if not home.link_up:
-            found.append((home.name, "its broker does not answer"))
+            found.append((home.name, home.link))
         elif home.heard_s is not None and wall_s - home.heard_s > STALE_AFTER_S:
             found.append((home.name, "has gone quiet; its figures are old"))
         found.extend((home.name, text) for text in (home.notices.warnings if home.notices else []))

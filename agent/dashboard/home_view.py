@@ -123,7 +123,8 @@ class HomeView:
         low = () if current.export_price is None else (current.export_price,)
         high = () if current.import_price is None else (current.import_price,)
         price = current.price if current.price is not None else community.price
-        self._price.update(price, low, high, f"This home is {words.trading(current.trading_w)}.")
+        said = "" if current.trading_w is None else f"This home is {words.trading(current.trading_w)}."
+        self._price.update(price, low, high, said)
 
     def _update_charts(self, home: HomePicture, now: datetime, length: timedelta) -> None:
         zone, currency = self._settings.zone, self._settings.currency

@@ -113,7 +113,7 @@ class HomeRow:
 def _status(home: HomeFigures) -> str:
     """Say when a home was last heard, and only when that matters."""
     if home.heard_s is None:
-        return "not heard yet" if home.link_up else "its broker does not answer"
+        return "not heard yet" if home.link_up else "cannot be heard"
     if home.stale:
         return f"last heard {words.ago(home.heard_s)}" if home.heard_s > 5 else "its readings are old"
     return ""

@@ -50,7 +50,12 @@ class HomePicture:
     """Newest negotiation of each slot by its start: the newest one is for a slot still ahead."""
     heard_s: float | None = None
     """Monotonic wall second at which a state last came from the living home; None: never."""
-    link_up: bool = False
+    link: str = "no connection to its broker yet"
+    """Why the home's broker is not heard, in plain words; empty: it is."""
+
+    @property
+    def link_up(self) -> bool:
+        return not self.link
 
     def market_at(self, now: datetime) -> Market | None:
         """Return the negotiation of the slot that contains `now`."""
@@ -140,9 +145,9 @@ class Picture:
         self.revision += 1
         return None
 
-    def set_link(self, home: str, up: bool) -> None:
-        """Note whether the home's broker answers."""
-        self.homes[home].link_up = up
+    def set_link(self, home: str, why_not: str) -> None:
+        """Note why the home's broker is not heard; empty: it is."""
+        self.homes[home].link = why_not
         self.revision += 1
 
     def now(self) -> datetime | None:

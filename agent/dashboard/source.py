@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings, Source
 from coordinator.clock import Clock
 from coordinator.identity import decode_base64
-from coordinator.tls import client_context
+from coordinator.links import explain_failure, explain_refusal
+from coordinator.tls import WRONG_KEY, client_context
 
 _log = logging.getLogger(__name__)
 
@@ -42,18 +44,18 @@ class _Inbox:
     def __init__(self) -> None:
         self._lock = Lock()
         self._arrivals: dict[tuple[str, str], deque[_Arrival]] = {}
-        self._links: dict[str, bool] = {}
+        self._links: dict[str, str] = {}
 
     def put(self, home: str, kind: str, arrival: _Arrival) -> None:
         with self._lock:
             kept = _MARKETS_KEPT if kind == "market" else 1
             self._arrivals.setdefault((home, kind), deque(maxlen=kept)).append(arrival)
 
-    def put_link(self, home: str, up: bool) -> None:
+    def put_link(self, home: str, why_not: str) -> None:
         with self._lock:
-            self._links[home] = up
+            self._links[home] = why_not
 
-    def take(self) -> tuple[dict[tuple[str, str], deque[_Arrival]], dict[str, bool]]:
+    def take(self) -> tuple[dict[tuple[str, str], deque[_Arrival]], dict[str, str]]:
         with self._lock:
             taken = self._arrivals, self._links
             self._arrivals, self._links = {}, {}
@@ -67,7 +69,7 @@ class _Feed:
         self._source = source
         self._inbox = inbox
         self._clock = clock
-        self._state = ""
+        self._link: str | None = None
         client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
         client.username_pw_set(source.username or "dashboard", source.password)
         if source.pin is not None:
@@ -89,28 +91,32 @@ class _Feed:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _become(self, state: str, up: bool) -> None:
-        """Log a change of state once, not every attempt."""
-        self._inbox.put_link(self._source.home, up)
-        if state != self._state:
-            self._state = state
-            _log.log(
-                logging.INFO if up else logging.WARNING, "%s at %s: %s", self._source.home, self._source.url, state
-            )
+    def _become(self, why_not: str) -> None:
+        """Log a change of the link once, not every attempt; an empty reason is a link that is up."""
+        self._inbox.put_link(self._source.home, why_not)
+        if why_not != self._link:
+            self._link = why_not
+            level, said = (logging.WARNING, f"{why_not}; trying again") if why_not else (logging.INFO, "connected")
+            _log.log(level, "%s at %s: %s", self._source.home, self._source.url, said)
 
     def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
-            self._become(f"refused ({reason}); check user name and password", up=False)
+            why = explain_refusal(str(reason))
+            cure = "; correct username and password in the page's settings" if "password" in why else ""
+            self._become(f"its broker refuses this page: {why}{cure}")
             return
         client.subscribe([(topic, 0) for topic in self._source.topic_filters])
-        self._become("connected", up=True)
+        self._become("")
 
     def _on_connect_fail(self, client: mqtt.Client, userdata: Any) -> None:
-        self._become("no broker answers; trying again", up=False)
+        why = explain_failure(sys.exception())  # paho does not tell it, but calls this while it handles it
+        cure = ", or pin in the page's settings is another home's" if why == WRONG_KEY else ""
+        self._become(f"no connection to its broker: {why}{cure}")
 
     def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure and self._state == "connected":
-            self._become(f"connection lost ({reason}); trying again", up=False)
+        if reason.is_failure and self._link == "":
+            silent = "Keep alive" in str(reason)
+            self._become(f"no connection to its broker: {'no sign of life' if silent else 'connection lost'}")
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         kind = message.topic.rpartition("/")[2]
@@ -149,8 +155,8 @@ class Feeds:
     def drain(self, picture: Picture) -> None:
         """Take everything in that arrived since the last call; log a bad message once per home and kind."""
         arrivals, links = self._inbox.take()
-        for home, up in links.items():
-            picture.set_link(home, up)
+        for home, why_not in links.items():
+            picture.set_link(home, why_not)
         for (home, kind), queue in arrivals.items():
             for arrival in queue:
                 self._receive(picture, home, kind, arrival)

@@ -1,5 +1,6 @@
 """The page's readers against a real broker that goes away and comes back."""
 
+import asyncio
 import logging
 import shutil
 import socket
@@ -15,7 +16,10 @@ import pytest
 from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings
 from agent.dashboard.source import Feeds
+from coordinator.broker import TlsListener, home_users
 from coordinator.clock import WallClock
+from coordinator.identity import Identity, encode_base64
+from coordinator.mosquitto import open_broker
 
 pytestmark = pytest.mark.mosquitto
 
@@ -106,3 +110,35 @@ def test_a_bad_message_is_said_once_and_does_not_replace_a_good_one(
     assert [record.message for record in caplog.records if "ignored" in record.message] == [
         f"{name}/state ignored: home: Input should be a valid string"
     ]
+
+
+def test_why_a_broker_is_not_heard_is_told_with_its_cure() -> None:
+    """A refused password and a wrong pin are no broker that does not answer: their cures differ."""
+    identity, other = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2))
+    name = fake_homes.NAMES[0]
+
+    async def told(url: str, password: str, pin: Identity | None = None) -> str:
+        source = {"home": name, "url": url, "username": "owner", "password": password}
+        source |= {"pin": encode_base64(pin.public_key)} if pin else {}
+        settings = DashboardSettings.model_validate({"sources": [source]})
+        with Feeds(settings, WallClock()) as feeds:
+            picture = feeds.picture()
+            before = picture.homes[name].link
+            await asyncio.to_thread(until, lambda: drained(feeds, picture).homes[name].link != before)
+        return picture.homes[name].link
+
+    async def scenario() -> None:
+        users = home_users("0" * 16, identity.id, "right", {})
+        async with open_broker("mosquitto", users=users, tls=TlsListener(identity=identity)) as broker:
+            assert broker.tls_url is not None
+            assert await told(broker.url, "right") == ""
+            assert await told(broker.url, "wrong") == (
+                "its broker refuses this page: wrong user name or password; "
+                "correct username and password in the page's settings"
+            )
+            assert await told(broker.tls_url, "right", identity) == ""
+            assert (await told(broker.tls_url, "right", other)).endswith("pin in the page's settings is another home's")
+            url = broker.url
+        assert await told(url, "right") == "no connection to its broker: connection refused (nothing listens there)"
+
+    asyncio.run(scenario())

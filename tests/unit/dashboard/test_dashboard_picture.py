@@ -208,7 +208,7 @@ def test_community_bills_are_exact_sums_and_absent_until_every_home_has_one() ->
 
 def test_a_home_that_went_quiet_is_stale_and_named_in_the_warnings() -> None:
     picture = Picture(["a"])
-    picture.set_link("a", True)
+    picture.set_link("a", "")
     receive(picture, state("a"), heard_s=100.0)
     fresh = figures.home_figures(picture.homes["a"], NOW, 105.0)
     old = figures.home_figures(picture.homes["a"], NOW, 100.0 + figures.STALE_AFTER_S + 1)
@@ -216,6 +216,15 @@ def test_a_home_that_went_quiet_is_stale_and_named_in_the_warnings() -> None:
     assert attention.warnings(picture, 105.0) == []
     assert old.stale
     assert [home for home, _ in attention.warnings(picture, 200.0)] == ["a"]
+
+
+def test_a_link_that_is_down_is_told_with_its_own_reason() -> None:
+    picture = Picture(["a", "b"])
+    picture.set_link("a", "its broker refuses this page: wrong user name or password")
+    picture.set_link("b", "")
+    assert attention.warnings(picture, 0.0) == [("a", "its broker refuses this page: wrong user name or password")]
+    picture.set_link("a", "")
+    assert attention.warnings(picture, 0.0) == []
 
 
 def test_a_retained_state_counts_from_its_own_age() -> None:

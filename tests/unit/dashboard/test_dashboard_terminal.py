@@ -103,7 +103,7 @@ def test_a_report_without_a_field_is_our_own_mistake() -> None:
 
 def test_the_live_view_shows_words_and_takes_no_markup_from_anybody() -> None:
     picture = Picture(["a"])
-    picture.set_link("a", True)
+    picture.set_link("a", "")
     state = State(
         home="a",
         at=NOW,
