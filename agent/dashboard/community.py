@@ -62,8 +62,8 @@ class CommunityView:
                 alone=community.bill_alone,
                 traded=community.bill_traded,
                 contracts=community.contracts,
-                bought_wh=community.traded_wh,
-                sold_wh=None,
+                bought_wh=community.bought_wh,
+                sold_wh=None if community.whole else community.sold_wh,
             )
         )
         buyers = sum((home.trading_w or 0) >= 1 for home in homes.values())

@@ -69,8 +69,12 @@ class CommunityFigures:
     bill_no_battery: Decimal | None
     bill_alone: Decimal | None
     bill_traded: Decimal | None
-    traded_wh: int
-    contracts: int
+    bought_wh: int
+    sold_wh: int
+    contracts: int | None
+    """Each once; None where partners may be elsewhere: homes tell how many they have, not with whom."""
+    whole: bool
+    """Whether every home of the community is on the page: what one buys another sells."""
     slots: int
     trading_w: float
     grid_w: float | None
@@ -158,6 +162,7 @@ def community_figures(picture: Picture) -> CommunityFigures:
     known = savings if len(savings) == len(picture.homes) else []
     states = [home.state for home in picture.homes.values() if home.state]
     grid_w = [state.grid_w for state in states if state.grid_w is not None]
+    whole = _is_whole(picture)
 
     def total(of: Callable[[Savings], Decimal]) -> Decimal | None:
         return sum(map(of, known), Decimal(0)) if known else None
@@ -172,15 +177,21 @@ def community_figures(picture: Picture) -> CommunityFigures:
         bill_no_battery=total(lambda s: s.bill_no_battery),
         bill_alone=total(lambda s: s.bill_alone),
         bill_traded=total(lambda s: s.bill_traded),
-        traded_wh=sum(s.bought_wh for s in savings),
-        contracts=sum(s.contracts for s in savings) // 2
-        if len(picture.homes) > 1
-        else sum(s.contracts for s in savings),
+        bought_wh=sum(s.bought_wh for s in savings),
+        sold_wh=sum(s.sold_wh for s in savings),
+        contracts=sum(s.contracts for s in savings) // 2 if whole else None,
+        whole=whole,
         slots=max((s.slots for s in savings), default=0),
         trading_w=sum(max(0.0, state.trading_w) for state in states),
         grid_w=sum(grid_w) if grid_w else None,
         flows=running_flows(picture, now),
     )
+
+
+def _is_whole(picture: Picture) -> bool:
+    known = [home.peers for home in picture.homes.values() if home.peers]
+    here = {peers.self_id for peers in known}
+    return len(known) == len(picture.homes) and all(peer.id in here for peers in known for peer in peers.members)
 
 
 def _slot_at(

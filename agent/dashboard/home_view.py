@@ -13,7 +13,6 @@ from agent.dashboard.money import Bills, PriceCard, SavingsCard
 from agent.dashboard.picture import HomePicture, Picture
 from agent.dashboard.plan_words import plan_lines
 from agent.dashboard.settings import DashboardSettings
-from agent.dashboard.topics import Peers
 
 _TRADES_SHOWN = 40
 _NOTICES_SHOWN = 12
@@ -154,19 +153,19 @@ class HomeView:
         self._trades.show(rows, [trade.status for _, trade in trades])
         log = home.notices.log[:_NOTICES_SHOWN] if home.notices else []
         self._log.show([(words.when(n.at, now, zone), n.text) for n in log], [n.level for n in log])
-        self._update_peers(home.peers, now, told=home.state is not None and home.state.sharing)
+        self._update_peers(home, now, told=home.state is not None and home.state.sharing)
 
-    def _update_peers(self, peers: Peers | None, now: datetime | None, *, told: bool) -> None:
-        members = peers.members if peers else []
-        online = sum(peer.online for peer in members)
-        show(self._peers_title, f"Neighbours: {online} of {len(members)} online" if members else "Neighbours")
+    def _update_peers(self, home: HomePicture, now: datetime | None, *, told: bool) -> None:
+        peers, others = home.peers, home.neighbours()
+        online = sum(peer.online for peer in others)
+        show(self._peers_title, f"Neighbours: {online} of {len(others)} online" if others else "Neighbours")
         rows = []
-        for peer in members:
+        for peer in others:
             seen = words.UNKNOWN
             if peer.last_seen_at is not None and now is not None:
                 seen = f"last seen {words.ago(max(0.0, (now - peer.last_seen_at).total_seconds()))}"
             rows.append((peer.name, "online" if peer.online else seen))
-        self._peers.show(rows, ["online" if peer.online else "away" for peer in members])
+        self._peers.show(rows, ["online" if peer.online else "away" for peer in others])
         facts: list[tuple[str, str]] = []
         if peers:
             rule = words.PRICE_RULES.get(peers.price_rule, peers.price_rule)

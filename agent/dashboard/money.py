@@ -9,6 +9,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from agent.dashboard import words
 from agent.dashboard.cells import attributes, box, mark, show, text, variable
+from coordinator.quantities import cents
 
 _BILLS = (
     ("bill_no_battery", "Without battery"),
@@ -24,7 +25,7 @@ class Bills:
     no_battery: Decimal | None
     alone: Decimal | None
     traded: Decimal | None
-    contracts: int
+    contracts: int | None
     bought_wh: int
     sold_wh: int | None
     """None where bought and sold are the same energy (the whole neighbourhood)."""
@@ -56,7 +57,7 @@ class SavingsCard:
 
     def update(self, bills: Bills) -> None:
         known = bills.saved is not None
-        losing = bills.saved is not None and bills.saved < 0
+        losing = bills.saved is not None and cents(bills.saved) < 0  # by what is shown: a tenth of a cent is nothing
         show(self._title, "Trading has cost so far" if losing else "Saved by trading so far")
         shown = None if bills.saved is None else abs(bills.saved)
         show(self._saved, words.amount(shown, self._currency), bills.saved)
@@ -70,8 +71,9 @@ class SavingsCard:
         exchanged = f"{words.energy(bills.bought_wh)} exchanged"
         if bills.sold_wh is not None:
             exchanged = f"{words.energy(bills.bought_wh)} bought, {words.energy(bills.sold_wh)} sold"
-        count = "1 contract" if bills.contracts == 1 else f"{bills.contracts:,} contracts"
-        show(self._facts, f"{exchanged} in {count}")
+        if bills.contracts is not None:
+            exchanged += " in 1 contract" if bills.contracts == 1 else f" in {bills.contracts:,} contracts"
+        show(self._facts, exchanged)
 
     def _show_bars(self, values: Mapping[str, Decimal | None]) -> None:
         """Draw bills from one common zero: to the right what is paid, to the left what is earned."""

@@ -14,6 +14,7 @@ from agent.dashboard.figures import CommunityFigures, HomeFigures
 from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings
 from coordinator.errors import LocalProtocolError
+from coordinator.quantities import cents
 
 _LEVEL_STYLE = {"info": "", "warning": "yellow", "error": "red"}
 
@@ -66,7 +67,7 @@ def _homes_table(homes: list[HomeFigures], currency: str) -> Table:
             words.meter(home.grid_w),
             Text(words.trading(home.trading_w), style="magenta" if abs(home.trading_w or 0) >= 1 else "dim"),
             words.amount(bill, currency),
-            Text(words.amount(home.saved, currency), style="green" if (home.saved or 0) > 0 else ""),
+            Text(words.amount(home.saved, currency), style="green" if cents(home.saved or Decimal(0)) > 0 else ""),
             style="dim" if home.stale else "",
         )
     return table
@@ -130,11 +131,8 @@ def _row(figures: Mapping[str, Decimal], currency: str) -> list[str]:
 
 def _together(sums: Mapping[str, Decimal], currency: str) -> Text:
     alone, traded = sums["bill_alone"], sums["bill_traded"]
-    said = words.compared(alone, traded, "without trading", currency)
-    share = words.saving_percent(alone, traded)
-    if share is not None and abs(share) <= 100:
-        said = f"{abs(share):.1f} % {'less' if share >= 0 else 'more'} than without trading"
-    style = "green" if traded < alone else ""
+    said = words.compared(alone, traded, "without trading", currency, digits=1)
+    style = "green" if cents(alone - traded) > 0 else ""
     return Text(f"Together the homes pay {words.amount(traded, currency)}: {said}.", style=style)
 
 

@@ -197,17 +197,21 @@ def saving_percent(before: Decimal | None, after: Decimal | None) -> Decimal | N
     return (before - after) / before * 100
 
 
-def compared(before: Decimal | None, after: Decimal | None, than: str, currency: str) -> str:
-    """Say a comparison of two bills: "18 % less than without trading", "€1.20 less than without battery"."""
+def compared(before: Decimal | None, after: Decimal | None, than: str, currency: str, digits: int = 0) -> str:
+    """Say a comparison of two bills: "18 % less than without trading", "€1.20 less than without battery".
+
+    Args:
+        digits: Of a share of at least 1 %; a smaller one has one.
+    """
     if before is None or after is None:
         return ""
-    if before == after:
+    if cents(before - after) == 0:  # less cannot be seen in any of the amounts
         return f"the same as {than}"
     share = saving_percent(before, after)
-    if share is None or abs(share) > 100:
+    if share is None or not Decimal("0.05") < abs(share) <= 100:
         shown = amount(abs(before - after), currency)
     else:
-        shown = f"{abs(share):.{0 if abs(share) >= 1 else 1}f} %"
+        shown = f"{abs(share):.{digits if abs(share) >= 1 else 1}f} %"
     return f"{shown} {'less' if after < before else 'more'} than {than}"
 
 

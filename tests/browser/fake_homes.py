@@ -270,7 +270,6 @@ def peers(home: FakeHome, now: datetime) -> Peers:
     members = [
         Peer(id=f"id-of-{name}", name=name, online=name != "home-4", last_seen_at=now - timedelta(seconds=40))
         for name in NAMES
-        if name != home.name
     ]
     return Peers(
         home=home.name,

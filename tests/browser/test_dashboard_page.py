@@ -220,6 +220,8 @@ def test_a_home_says_how_it_balances_with_neighbours_and_what_they_see(served: S
         "Balancing with 5 neighbours: this battery gives 320 W for them."
     ).wait_for()
     assert "every few seconds how far it is from its plan" in page.locator(".facts").inner_text()
+    assert page.get_by_text("Neighbours: 4 of 5 online").count() == 1, "without the home itself, and home-4 is away"
+    assert home.name not in page.locator(".rows.peers").inner_text()
 
 
 def test_words_of_neighbours_stay_text(broker: int, page: Page, tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_words_of_neighbours_stay_text(broker: int, page: Page, tmp_path: Path) 
             update={
                 "community": ATTACK,
                 "price_rule": ATTACK,
-                "members": [peers.members[0].model_copy(update={"name": ATTACK})],
+                "members": [peers.members[1].model_copy(update={"name": ATTACK})],
             }
         ),
         plan.model_copy(update={"slots": [plan.slots[0].model_copy(update={"reason": ATTACK})]}),

@@ -196,6 +196,8 @@ def test_a_contract_that_both_partners_publish_is_drawn_once_and_void_ones_never
 
 def test_community_bills_are_exact_sums_and_absent_until_every_home_has_one() -> None:
     picture = Picture(["a", "b"])
+    for home, other in (("a", "b"), ("b", "a")):
+        receive(picture, peers(home, other))
     receive(picture, savings("a", "1.10", "0.95"))
     assert figures.community_figures(picture).saved is None
     receive(picture, savings("b", "-0.30", "-0.35"))
@@ -203,7 +205,26 @@ def test_community_bills_are_exact_sums_and_absent_until_every_home_has_one() ->
     assert community.bill_alone == Decimal("0.80")
     assert community.bill_traded == Decimal("0.60")
     assert community.saved == Decimal("0.20")
-    assert community.contracts == 2
+    assert (community.whole, community.contracts) == (True, 2)
+
+
+def test_contracts_are_counted_once_only_where_every_partner_is_on_the_page() -> None:
+    picture = Picture(["a", "b"])
+    receive(picture, savings("a", "1", "1"))
+    receive(picture, savings("b", "1", "1"))
+    assert figures.community_figures(picture).contracts is None, "nobody has said yet who the homes are"
+    receive(picture, peers("a", "b", "elsewhere"))
+    receive(picture, peers("b", "a", "elsewhere"))
+    community = figures.community_figures(picture)
+    assert (community.whole, community.contracts) == (False, None)
+    assert (community.bought_wh, community.sold_wh) == (20, 20)
+
+
+def test_a_home_is_not_its_own_neighbour() -> None:
+    home = HomePicture(name="a")
+    assert home.neighbours() == []
+    home.remember(peers("a", "b", "c"))
+    assert [peer.name for peer in home.neighbours()] == ["b", "c"]
 
 
 def test_a_home_that_went_quiet_is_stale_and_named_in_the_warnings() -> None:

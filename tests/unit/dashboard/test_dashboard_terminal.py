@@ -77,6 +77,12 @@ def test_the_final_table_fits_a_terminal_of_80_columns_with_every_figure_whole(c
     assert "A rather" in shown
 
 
+def test_a_tenth_of_a_cent_is_neither_saved_nor_lost() -> None:
+    home = report()["homes"][0]  # type: ignore[index]
+    shown = printed(report_table(report(homes=[home | {"bill_alone": "2.000", "bill_traded": "2.001"}])))
+    assert "Together the homes pay €2.00: the same as without trading." in shown
+
+
 def test_the_total_counts_each_contract_once_though_two_homes_have_it() -> None:
     shown = printed(report_table(report(contracts_counted=7)))
     total = next(line for line in shown.splitlines() if line.strip().startswith("All"))
