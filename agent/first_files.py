@@ -43,7 +43,7 @@ def write_first_files(folder: Path, *, name: str, timezone: str, currency: str) 
     identity = Identity.generate()
     charter = _charter(identity, name, currency)
     password = secrets.token_urlsafe(18)
-    page = _page(name, timezone, currency, password)
+    page = _page(name, timezone, password)
     texts = {
         CHARTER_FILE: found(charter, {identity.id: identity}),
         PASSWORD_FILE: password + "\n",
@@ -74,11 +74,11 @@ def _charter(identity: Identity, name: str, currency: str) -> Charter:
         ) from None
 
 
-def _page(name: str, timezone: str, currency: str, password: str) -> DashboardSettings:
+def _page(name: str, timezone: str, password: str) -> DashboardSettings:
     try:
         ZoneInfo(timezone)
         source = Source(home=name, url=BROKER_URL, username="owner", password=password)
-        return DashboardSettings(sources=[source], currency=currency, timezone=timezone)
+        return DashboardSettings(sources=[source], timezone=timezone)
     except (KeyError, OSError, ValueError):
         raise ConfigError(f"timezone: {timezone!r} is no time zone: write one like Europe/Berlin") from None
 

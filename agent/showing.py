@@ -237,6 +237,7 @@ def peers(home: str, at: datetime, me: str, charter: Charter, presence: Presence
         community_id=charter.community_id,
         self_id=me,
         price_rule=charter.rules.price_rule,
+        currency=charter.currency,
         masked=bool(charter.rules.masked),
         members=[
             Peer(

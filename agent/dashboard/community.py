@@ -30,9 +30,9 @@ class CommunityView:
                 text("Right now", "label", "h2")
                 self._neighbourhood = Neighbourhood(names)
             with box("side"):
-                self._savings = SavingsCard("community", settings.currency)
-                self._price = PriceCard("community", settings.currency)
-        self._table = HomesTable(names, settings.currency)
+                self._savings = SavingsCard("community")
+                self._price = PriceCard("community")
+        self._table = HomesTable(names)
         with box("pair"):
             with box("card"):
                 text("Price and trade through the day", "label", "h2")
@@ -44,9 +44,8 @@ class CommunityView:
     def update(self, picture: Picture, wall_s: float) -> None:
         community = figures.community_figures(picture)
         homes = {h.name: figures.home_figures(h, community.now, wall_s) for h in picture.homes.values()}
-        currency = self._settings.currency
         self._header.update(community, attention.warnings(picture, wall_s))
-        self._header.glance(words.amount(community.saved, currency), community.price, currency)
+        self._header.glance(words.amount(community.saved, community.currency), community.price, community.currency)
         self._neighbourhood.update(homes, community)
         self._table.update(homes)
         self._update_money(community, homes)
@@ -58,6 +57,7 @@ class CommunityView:
     def _update_money(self, community: CommunityFigures, homes: Mapping[str, HomeFigures]) -> None:
         self._savings.update(
             Bills(
+                currency=community.currency,
                 no_battery=community.bill_no_battery,
                 alone=community.bill_alone,
                 traded=community.bill_traded,
@@ -70,14 +70,17 @@ class CommunityView:
         volume = "No home is trading in this period."
         if community.trading_w >= 1:
             volume = f"{words.power(community.trading_w)} on its way to {buyers} {'home' if buyers == 1 else 'homes'}"
-        self._price.update(community.price, community.export_prices, community.import_prices, volume)
+        low, high = community.export_prices, community.import_prices
+        self._price.update(community.price, low, high, volume, community.currency)
 
     def _update_chart(self, picture: Picture, community: CommunityFigures) -> None:
         length = picture.slot_length() or _DEFAULT_SLOT
         if community.now is None:
             return
-        now, settings = community.now, self._settings
-        key = (community.slot_start_at, [(len(h.markets), h.day and h.day.at) for h in picture.homes.values()])
-        self._chart.show(
-            key, lambda: price_charts.community_prices(picture, now, length, settings.zone, settings.currency)
+        now, zone, currency = community.now, self._settings.zone, community.currency
+        key = (
+            community.slot_start_at,
+            currency,
+            [(len(h.markets), h.day and h.day.at) for h in picture.homes.values()],
         )
+        self._chart.show(key, lambda: price_charts.community_prices(picture, now, length, zone, currency))

@@ -24,6 +24,8 @@ class HomeFigures:
     grid_w: float | None
     soc_pct: float | None
     trading_w: float | None
+    currency: str
+    """Of all amounts; empty: not known yet."""
     price: Decimal | None
     import_price: Decimal | None
     export_price: Decimal | None
@@ -63,6 +65,8 @@ class CommunityFigures:
     now: datetime | None
     slot_start_at: datetime | None
     slot_end_at: datetime | None
+    currency: str
+    """Empty while not known, and where homes differ: then nothing is summed."""
     price: Decimal | None
     import_prices: tuple[Decimal, ...]
     export_prices: tuple[Decimal, ...]
@@ -108,6 +112,7 @@ def home_figures(home: HomePicture, now: datetime | None, wall_s: float) -> Home
         grid_w=state.grid_w if state else None,
         soc_pct=state.soc_pct if state else None,
         trading_w=state.trading_w if state else None,
+        currency=home.currency,
         price=market.price_per_kwh if market else None,
         import_price=market.import_price_per_kwh if market else None,
         export_price=market.export_price_per_kwh if market else None,
@@ -154,12 +159,13 @@ def running_flows(picture: Picture, now: datetime | None) -> tuple[Flow, ...]:
 
 
 def community_figures(picture: Picture) -> CommunityFigures:
-    """Return the sums over all homes. A bill is summed only once every home that trades has one."""
+    """Return the sums over all homes. A bill is summed only once every home has one, in one currency."""
     now = picture.now()
     markets = [m for home in picture.homes.values() if now and (m := home.market_at(now))]
     start_at, end_at = _slot_at(picture, now, markets)
     savings = [home.savings for home in picture.homes.values() if home.savings]
-    known = savings if len(savings) == len(picture.homes) else []
+    currencies = {home.currency for home in picture.homes.values()} - {""}
+    known = savings if len(savings) == len(picture.homes) and len(currencies) == 1 else []
     states = [home.state for home in picture.homes.values() if home.state]
     grid_w = [state.grid_w for state in states if state.grid_w is not None]
     whole = _is_whole(picture)
@@ -171,6 +177,7 @@ def community_figures(picture: Picture) -> CommunityFigures:
         now=now,
         slot_start_at=start_at,
         slot_end_at=end_at,
+        currency=currencies.pop() if len(currencies) == 1 else "",
         price=_most_common([m.price_per_kwh for m in markets if m.price_per_kwh is not None]),
         import_prices=_range([m.import_price_per_kwh for m in markets]),
         export_prices=_range([m.export_price_per_kwh for m in markets]),

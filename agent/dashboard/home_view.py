@@ -35,10 +35,10 @@ class HomeView:
                 self._market_reason = text("", "reason second", "p")
                 self._balancing = text("", "reason second", "p")
             with box("side"):
-                self._savings = SavingsCard(name, settings.currency)
-                self._price = PriceCard("community", settings.currency)
+                self._savings = SavingsCard(name)
+                self._price = PriceCard("community")
         with box("card homes single"), box("homes-grid"):
-            self._row = HomeRow(name, settings.currency, bills=False)
+            self._row = HomeRow(name, bills=False)
         self._build_charts()
         self._build_lists()
 
@@ -82,9 +82,7 @@ class HomeView:
         current = figures.home_figures(home, now, wall_s)
         mine = [warning for warning in attention.warnings(picture, wall_s) if warning[0] == self._name]
         self._header.update(community, mine)
-        self._header.glance(
-            words.amount(current.saved, self._settings.currency), current.price, self._settings.currency
-        )
+        self._header.glance(words.amount(current.saved, home.currency), current.price, home.currency)
         self._flow.update(current)
         self._row.update(current)
         self._update_reasons(home, current, now)
@@ -111,6 +109,7 @@ class HomeView:
         books = home.savings
         self._savings.update(
             Bills(
+                currency=home.currency,
                 no_battery=books.bill_no_battery if books else None,
                 alone=books.bill_alone if books else None,
                 traded=books.bill_traded if books else None,
@@ -123,18 +122,19 @@ class HomeView:
         high = () if current.import_price is None else (current.import_price,)
         price = current.price if current.price is not None else community.price
         said = "" if current.trading_w is None else f"This home is {words.trading(current.trading_w)}."
-        self._price.update(price, low, high, said)
+        self._price.update(price, low, high, said, home.currency)
 
     def _update_charts(self, home: HomePicture, now: datetime, length: timedelta) -> None:
-        zone, currency = self._settings.zone, self._settings.currency
+        zone, currency = self._settings.zone, home.currency
         running = int(now.timestamp()) // int(length.total_seconds())
-        key = (running, home.day and home.day.at, home.plan and home.plan.at, len(home.markets), len(home.neighbours()))
+        known = (home.day and home.day.at, home.plan and home.plan.at, len(home.markets), len(home.neighbours()))
+        key = (running, currency, *known)
         self._battery.show(key, lambda: charts.battery_chart(home, now, length, zone))
         self._forecast.show(key, lambda: charts.forecast_chart(home, now, length, zone))
         self._prices.show(key, lambda: price_charts.home_prices(home, now, length, zone, currency))
 
     def _update_lists(self, home: HomePicture, now: datetime | None, length: timedelta) -> None:
-        zone, currency = self._settings.zone, self._settings.currency
+        zone, currency = self._settings.zone, home.currency
         missed = words.gave_way(home.plan.gave_way) if home.plan else ""
         show(self._gave_way, missed)
         mark(self._gave_way, "gone", not missed)

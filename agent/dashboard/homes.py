@@ -39,9 +39,8 @@ class _Cell:
 class HomeRow:
     """One home's figures. Built only where they are shown once per page: the test ids must stay unique."""
 
-    def __init__(self, name: str, currency: str, bills: bool = True) -> None:
+    def __init__(self, name: str, bills: bool = True) -> None:
         """Build the row; without `bills` where the savings card of the same home stands beside it."""
-        self._currency = currency
         sub_ids = {"battery": ("soc_pct", None), "trade": ("price", None), "contracts": ("bought_wh", "sold_wh")}
         main_ids = {"pv": "pv_w", "battery": "battery_w", "load": "load_w", "meter": "grid_w", "trade": "trading_w"}
         self._cells: dict[str, _Cell] = {}
@@ -83,7 +82,7 @@ class HomeRow:
         variable(self._level, "--share", f"{home.soc_pct or 0:.0f}%")
         self._set("load", words.power(home.load_w), home.load_w)
         self._set("meter", words.meter(home.grid_w), home.grid_w)
-        priced = f"at {words.price(home.price, self._currency)}" if home.price is not None else ""
+        priced = f"at {words.price(home.price, home.currency)}" if home.price is not None else ""
         self._set("trade", words.trading(home.trading_w), home.trading_w, (priced, home.price))
 
     def _show_books(self, home: HomeFigures) -> None:
@@ -104,7 +103,7 @@ class HomeRow:
             "saved": home.saved,
         }
         for key, bill in amounts.items():
-            self._set(key, words.amount(bill, self._currency), bill)
+            self._set(key, words.amount(bill, home.currency), bill)
         # By what is shown: a tenth of a cent is neither.
         mark(self._cells["saved"].main, "gain", home.saved is not None and cents(home.saved) > 0)
         mark(self._cells["saved"].main, "loss", home.saved is not None and cents(home.saved) < 0)
@@ -122,7 +121,7 @@ def _status(home: HomeFigures) -> str:
 class HomesTable:
     """The rows under one header; on a phone each row becomes a card with its own titles."""
 
-    def __init__(self, names: Sequence[str], currency: str) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         with box("card homes"):
             text("Homes", "label", "h2")
             with box("homes-grid"):
@@ -130,7 +129,7 @@ class HomesTable:
                     text("", "cell cell-name")
                     for key, title in _COLUMNS:
                         text(title, f"cell cell-{key}")
-                self._rows = {name: HomeRow(name, currency) for name in names}
+                self._rows = {name: HomeRow(name) for name in names}
 
     def update(self, homes: Mapping[str, HomeFigures]) -> None:
         for name, row in self._rows.items():

@@ -22,6 +22,7 @@ _BILLS = (
 class Bills:
     """The three bills side by side; None until the first slot is settled."""
 
+    currency: str
     no_battery: Decimal | None
     alone: Decimal | None
     traded: Decimal | None
@@ -38,8 +39,7 @@ class Bills:
 class SavingsCard:
     """A big number, what it is compared with, and three bars."""
 
-    def __init__(self, scope: str, currency: str) -> None:
-        self._currency = currency
+    def __init__(self, scope: str) -> None:
         self._bars: dict[str, tuple[ui.element, TextElement]] = {}
         with box("card savings"):
             self._title = text("Saved by trading", "label", "h2")
@@ -60,14 +60,14 @@ class SavingsCard:
         losing = bills.saved is not None and cents(bills.saved) < 0  # by what is shown: a tenth of a cent is nothing
         show(self._title, "Trading has cost so far" if losing else "Saved by trading so far")
         shown = None if bills.saved is None else abs(bills.saved)
-        show(self._saved, words.amount(shown, self._currency), bills.saved)
+        show(self._saved, words.amount(shown, bills.currency), bills.saved)
         mark(self._saved, "loss", losing)
         waiting = "" if known else "First figures when the first trading period has ended."
-        show(
-            self._against_alone, words.compared(bills.alone, bills.traded, "without trading", self._currency) or waiting
-        )
-        show(self._against_none, words.compared(bills.no_battery, bills.traded, "without battery", self._currency))
-        self._show_bars({"bill_no_battery": bills.no_battery, "bill_alone": bills.alone, "bill_traded": bills.traded})
+        alone = words.compared(bills.alone, bills.traded, "without trading", bills.currency)
+        show(self._against_alone, alone or waiting)
+        show(self._against_none, words.compared(bills.no_battery, bills.traded, "without battery", bills.currency))
+        values = {"bill_no_battery": bills.no_battery, "bill_alone": bills.alone, "bill_traded": bills.traded}
+        self._show_bars(values, bills.currency)
         exchanged = f"{words.energy(bills.bought_wh)} exchanged"
         if bills.sold_wh is not None:
             exchanged = f"{words.energy(bills.bought_wh)} bought, {words.energy(bills.sold_wh)} sold"
@@ -75,14 +75,14 @@ class SavingsCard:
             exchanged += " in 1 contract" if bills.contracts == 1 else f" in {bills.contracts:,} contracts"
         show(self._facts, exchanged)
 
-    def _show_bars(self, values: Mapping[str, Decimal | None]) -> None:
+    def _show_bars(self, values: Mapping[str, Decimal | None], currency: str) -> None:
         """Draw bills from one common zero: to the right what is paid, to the left what is earned."""
         known = [float(value) for value in values.values() if value is not None]
         low, high = min([0.0, *known]), max([0.0, *known])
         span = high - low or 1.0
         for key, (bar, said) in self._bars.items():
             value = values[key]
-            show(said, words.bill(value, self._currency), value)
+            show(said, words.bill(value, currency), value)
             end = float(value or 0)
             variable(bar, "--from", f"{(min(0.0, end) - low) / span * 100:.1f}%")
             variable(bar, "--share", f"{abs(end) / span * 100:.1f}%")
@@ -91,8 +91,7 @@ class SavingsCard:
 class PriceCard:
     """The neighbourhood price between what the grid pays and what it asks: the whole point of trading in one line."""
 
-    def __init__(self, scope: str, currency: str) -> None:
-        self._currency = currency
+    def __init__(self, scope: str) -> None:
         with box("card price"):
             text("Price between neighbours, now", "label", "h2")
             with box("price-line"):
@@ -110,11 +109,13 @@ class PriceCard:
                     self._high = text("", "num", "div")
             self._volume = text("", "fine", "div")
 
-    def update(self, price: Decimal | None, low: tuple[Decimal, ...], high: tuple[Decimal, ...], volume: str) -> None:
-        show(self._price, words.price(price, self._currency), price)
+    def update(
+        self, price: Decimal | None, low: tuple[Decimal, ...], high: tuple[Decimal, ...], volume: str, currency: str
+    ) -> None:
+        show(self._price, words.price(price, currency), price)
         show(self._unit, "per kWh" if price is not None else "no agreement for this period")
-        show(self._low, self._range(low))
-        show(self._high, self._range(high))
+        show(self._low, _range(low, currency))
+        show(self._high, _range(high, currency))
         show(self._volume, volume)
         mark(self._scale, "empty", price is None or not low or not high)
         if price is not None and low and high and high[-1] > low[0]:
@@ -122,6 +123,7 @@ class PriceCard:
             variable(self._dot, "--place", f"{min(100.0, max(0.0, place)):.1f}%")
         attributes(self._scale, {"aria-hidden": "true"})
 
-    def _range(self, prices: tuple[Decimal, ...]) -> str:
-        said = list(dict.fromkeys(words.price(p, self._currency) for p in prices))
-        return " – ".join(said) or words.UNKNOWN
+
+def _range(prices: tuple[Decimal, ...], currency: str) -> str:
+    said = list(dict.fromkeys(words.price(p, currency) for p in prices))
+    return " – ".join(said) or words.UNKNOWN

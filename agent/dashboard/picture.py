@@ -57,6 +57,11 @@ class HomePicture:
     def link_up(self) -> bool:
         return not self.link
 
+    @property
+    def currency(self) -> str:
+        """The currency the home says its prices and bills are in; empty until it has said one."""
+        return (self.peers.currency if self.peers else "") or (self.savings.currency if self.savings else "")
+
     def market_at(self, now: datetime) -> Market | None:
         """Return the negotiation of the slot that contains `now`."""
         return next((m for m in self.markets.values() if m.slot_start_at <= now < m.slot_end_at), None)

@@ -30,7 +30,7 @@ def _prices(
 def _price_chart(
     of: Frame, zone: ZoneInfo, currency: str, prices: tuple[Series, Series, Series], volumes: list[Options]
 ) -> Options:
-    options = base(of, zone, (f"{currency} per kWh", "Wh"))
+    options = base(of, zone, (f"{currency} per kWh".lstrip(), "Wh"))
     asks, pays, between = prices
     options["series"] = [
         *volumes,

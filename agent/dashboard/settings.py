@@ -75,7 +75,6 @@ class DashboardSettings(BaseModel):
     sources: Annotated[list[Source], Field(min_length=1)]
     demo: bool = False
     """True: times come from a simulation and the page says so."""
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     timezone: str = "UTC"
 
     _known_zone = field_validator("timezone")(known_zone)

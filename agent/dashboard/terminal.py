@@ -24,13 +24,13 @@ def live_view(picture: Picture, settings: DashboardSettings, wall_s: float, log_
 
     Args:
         picture: What was heard.
-        settings: Title, currency and zone.
+        settings: Title and zone.
         wall_s: Monotonic wall second that ages are counted to.
         log_lines: Notices shown below the table.
     """
     community = figures.community_figures(picture)
     homes = [figures.home_figures(home, community.now, wall_s) for home in picture.homes.values()]
-    parts: list[RenderableType] = [_headline(community, settings), _homes_table(homes, settings.currency)]
+    parts: list[RenderableType] = [_headline(community, settings), _homes_table(homes)]
     parts += [Text(f"! {home}: {said}", style="yellow") for home, said in attention.warnings(picture, wall_s)]
     for home, notice in attention.notices(picture, log_lines):
         at = words.when(notice.at, community.now, settings.zone)
@@ -45,13 +45,13 @@ def _headline(community: CommunityFigures, settings: DashboardSettings) -> Text:
     if settings.demo:
         line.append("  simulation", style="yellow")
     if community.price is not None:
-        line.append(f"  {words.price(community.price, settings.currency)} per kWh between neighbours", style="magenta")
+        line.append(f"  {words.price(community.price, community.currency)} per kWh between neighbours", style="magenta")
     if community.saved is not None:
-        line.append(f"  saved {words.amount(community.saved, settings.currency)}", style="bold green")
+        line.append(f"  saved {words.amount(community.saved, community.currency)}", style="bold green")
     return line
 
 
-def _homes_table(homes: list[HomeFigures], currency: str) -> Table:
+def _homes_table(homes: list[HomeFigures]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("Home")
     for title in ("Makes", "Stores", "Full", "Uses", "Meter", "Neighbours", "Bill", "Saved"):
@@ -66,8 +66,8 @@ def _homes_table(homes: list[HomeFigures], currency: str) -> Table:
             words.power(home.load_w),
             words.meter(home.grid_w),
             Text(words.trading(home.trading_w), style="magenta" if abs(home.trading_w or 0) >= 1 else "dim"),
-            words.amount(bill, currency),
-            Text(words.amount(home.saved, currency), style="green" if cents(home.saved or Decimal(0)) > 0 else ""),
+            words.amount(bill, home.currency),
+            Text(words.amount(home.saved, home.currency), style="green" if cents(home.saved or Decimal(0)) > 0 else ""),
             style="dim" if home.stale else "",
         )
     return table

@@ -197,6 +197,8 @@ class Peers(Topic):
     self_id: str
     members: list[Peer]
     price_rule: str
+    currency: str = ""
+    """Of the charter, and so of all prices; empty: not said."""
     masked: bool = False
     """Whether neighbours see only the sum of all bids."""
 

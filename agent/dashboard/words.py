@@ -71,23 +71,23 @@ def percent(value: float | Decimal | None) -> str:
 
 
 def amount(value: Decimal | None, currency: str) -> str:
-    """Say an amount of money: "€3.42", "−€0.45", "CHF 3.42"."""
+    """Say an amount of money: "€3.42", "−€0.45", "CHF 3.42"; "3.42" where the currency is not known."""
     if value is None:
         return UNKNOWN
     rounded = cents(value)
     sign = "−" if rounded < 0 else ""
-    symbol = _SYMBOLS.get(currency, f"{currency} ")
+    symbol = _SYMBOLS.get(currency, f"{currency} ".lstrip())
     return f"{sign}{symbol}{abs(rounded):,.2f}"
 
 
 def price(value: Decimal | float | None, currency: str) -> str:
-    """Say a price per kWh in the currency's small unit where it has one: "21.4 ct", "XYZ 0.214"."""
+    """Say a price per kWh in the currency's small unit where it has one: "21.4 ct", "XYZ 0.214"; "0.214" of none."""
     if value is None:
         return UNKNOWN
     exact = Decimal(str(value))
     if minor := _MINOR.get(currency):
         return f"{(exact * 100).quantize(Decimal('0.1'), ROUND_HALF_EVEN)} {minor}".replace("-", "−")
-    return f"{currency} {exact.quantize(Decimal('0.001'), ROUND_HALF_EVEN)}".replace("-", "−")
+    return f"{currency} {exact.quantize(Decimal('0.001'), ROUND_HALF_EVEN)}".lstrip().replace("-", "−")
 
 
 def generation(watts: float | None) -> str:

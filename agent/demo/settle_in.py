@@ -161,7 +161,6 @@ def settle_in(options: DemoOptions, street: Street, anchor_at: datetime) -> Sett
         title=street.name,
         port=options.page_port,
         demo=True,
-        currency=street.currency,
         timezone=street.timezone,
         sources=[
             Source(home=f.name, url=f"mqtt://127.0.0.1:{f.broker_port}", username="owner", password=owners[f.id])

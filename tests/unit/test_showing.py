@@ -297,3 +297,4 @@ def test_peers_are_all_members_and_the_home_itself_is_there() -> None:
     }
     assert [peer.last_seen_at for peer in shown.members if peer.id == SUNNY] == [AT]
     assert (shown.self_id, shown.community_id, shown.price_rule) == (ME, CHARTER.community_id, "midpoint")
+    assert shown.currency == "EUR"

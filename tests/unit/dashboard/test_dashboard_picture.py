@@ -74,11 +74,11 @@ def market(home: str, start: datetime, *trades: Trade) -> Market:
     )
 
 
-def savings(home: str, alone: str, traded: str) -> Savings:
+def savings(home: str, alone: str, traded: str, currency: str = "EUR") -> Savings:
     return Savings(
         home=home,
         at=NOW,
-        currency="EUR",
+        currency=currency,
         since_at=START,
         slots=4,
         bill_no_battery=Decimal("3"),
@@ -94,7 +94,7 @@ def savings(home: str, alone: str, traded: str) -> Savings:
     )
 
 
-def peers(home: str, *others: str) -> Peers:
+def peers(home: str, *others: str, currency: str = "") -> Peers:
     """Return the charter's homes as `home` tells them, itself among them."""
     members = [Peer(id=f"id-{name}", name=name, online=True, last_seen_at=NOW) for name in (home, *others)]
     return Peers(
@@ -105,6 +105,7 @@ def peers(home: str, *others: str) -> Peers:
         self_id=f"id-{home}",
         members=members,
         price_rule="marginal",
+        currency=currency,
     )
 
 
@@ -208,6 +209,24 @@ def test_community_bills_are_exact_sums_and_absent_until_every_home_has_one() ->
     assert (community.whole, community.contracts) == (True, 2)
 
 
+def test_the_currency_is_the_homes_own_word_and_none_until_it_has_said_one() -> None:
+    home = HomePicture(name="a")
+    assert figures.home_figures(home, NOW, 0.0).currency == ""
+    home.remember(savings("a", "1", "1", "GBP"))
+    assert figures.home_figures(home, NOW, 0.0).currency == "GBP"
+    home.remember(peers("a", currency="SEK"))
+    assert figures.home_figures(home, NOW, 0.0).currency == "SEK", "the charter's, where books of before are in another"
+
+
+def test_bills_in_different_currencies_are_not_summed() -> None:
+    picture = Picture(["a", "b"])
+    receive(picture, savings("a", "1", "1", "GBP"))
+    assert figures.community_figures(picture).currency == "GBP"
+    receive(picture, savings("b", "1", "1", "EUR"))
+    community = figures.community_figures(picture)
+    assert (community.currency, community.bill_alone, community.saved) == ("", None, None)
+
+
 def test_contracts_are_counted_once_only_where_every_partner_is_on_the_page() -> None:
     picture = Picture(["a", "b"])
     receive(picture, savings("a", "1", "1"))
@@ -294,7 +313,6 @@ def test_a_cancelled_trade_never_becomes_agreed_again_when_its_slot_leaves_the_d
         ({"sources": [{"home": "a/b", "url": "mqtt://x"}]}, "topics"),
         ({"sources": [{"home": "a", "url": "mqtt://x"}] * 2}, "twice"),
         ({"timezone": "Mars/Base"}, "Europe/Berlin"),
-        ({"currency": "euro"}, "pattern"),
         ({"colour": "red"}, "Extra inputs"),
     ],
 )

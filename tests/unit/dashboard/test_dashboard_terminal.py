@@ -1,5 +1,6 @@
 import io
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from rich.console import Console, RenderableType
@@ -7,7 +8,7 @@ from rich.console import Console, RenderableType
 from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings
 from agent.dashboard.terminal import live_view, report_table
-from agent.dashboard.topics import Notice, Notices, State
+from agent.dashboard.topics import Notice, Notices, Savings, State
 from coordinator.errors import LocalProtocolError
 
 NOW = datetime(2026, 5, 12, 10, 7, tzinfo=UTC)
@@ -105,6 +106,29 @@ def test_a_report_without_a_field_is_our_own_mistake() -> None:
     del broken["homes"]
     with pytest.raises(LocalProtocolError, match="homes"):
         report_table(broken)
+
+
+def test_the_live_view_takes_the_currency_from_the_homes_and_not_from_its_settings() -> None:
+    picture = Picture(["a"])
+    books = Savings(
+        home="a",
+        at=NOW,
+        currency="GBP",
+        since_at=NOW,
+        slots=1,
+        bill_no_battery=Decimal(3),
+        bill_alone=Decimal(2),
+        bill_traded=Decimal(1),
+        bought_wh=0,
+        sold_wh=0,
+        imported_wh=0,
+        exported_wh=0,
+        contracts=0,
+        contracts_void=0,
+        rounds_mean=0.0,
+    )
+    picture.receive("a", "savings", books.model_dump_json().encode(), 0.0)
+    assert "£1.00" in printed(live_view(picture, SETTINGS, 1.0))
 
 
 def test_the_live_view_shows_words_and_takes_no_markup_from_anybody() -> None:

@@ -36,6 +36,8 @@ TRADE = Trade(contract_id="c", partner="sunny home", energy_wh=5, price_per_kwh=
         (words.amount(Decimal("-0.455"), "EUR"), "−€0.46"),
         (words.amount(Decimal("1234.5"), "CHF"), "CHF 1,234.50"),
         (words.amount(Decimal("-0.001"), "EUR"), "€0.00"),
+        (words.amount(Decimal("-3.4"), ""), "−3.40"),
+        (words.price(Decimal("0.2137"), ""), "0.214"),
         (words.bill(Decimal("-0.45"), "GBP"), "earned £0.45"),
         (words.price(Decimal("0.2137"), "EUR"), "21.4 ct"),
         (words.price(Decimal("0.2137"), "JPY"), "JPY 0.214"),
