@@ -1,5 +1,6 @@
 """What a person should know of: what is wrong right now, and what happened last. Pure."""
 
+from agent.dashboard import words
 from agent.dashboard.figures import STALE_AFTER_S
 from agent.dashboard.picture import Picture
 from agent.dashboard.topics import Notice
@@ -9,10 +10,12 @@ def warnings(picture: Picture, wall_s: float) -> list[tuple[str, str]]:
     """Return (home, text) of everything that is wrong right now, as the homes say it or as their silence shows."""
     found: list[tuple[str, str]] = []
     for home in picture.homes.values():
+        age_s = 0.0 if home.heard_s is None else wall_s - home.heard_s
+        heard = f"last heard {words.ago(age_s, fine=False)}" if age_s > STALE_AFTER_S else ""
         if not home.link_up:
-            found.append((home.name, home.link))
-        elif home.heard_s is not None and wall_s - home.heard_s > STALE_AFTER_S:
-            found.append((home.name, "has gone quiet; its figures are old"))
+            found.append((home.name, "; ".join(filter(None, [home.link, heard]))))
+        elif heard:
+            found.append((home.name, f"has gone quiet; {heard}"))
         found.extend((home.name, text) for text in (home.notices.warnings if home.notices else []))
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from agent.dashboard import attention, figures, price_charts, words
-from agent.dashboard.cells import Rows, box, text
+from agent.dashboard.cells import Rows, box, mark, show, text
 from agent.dashboard.chart import Chart
 from agent.dashboard.figures import CommunityFigures, HomeFigures
 from agent.dashboard.header import Header
@@ -26,8 +26,8 @@ class CommunityView:
         self._settings = settings
         self._header = Header(settings.title, settings.zone, settings.demo, back=None)
         with box("hero"):
-            with box("card picture"):
-                text("Right now", "label", "h2")
+            with box("card picture") as self._card:
+                self._moment = text("", "label moment", "h2")
                 self._neighbourhood = Neighbourhood(names)
             with box("side"):
                 self._savings = SavingsCard("community")
@@ -44,7 +44,10 @@ class CommunityView:
     def update(self, picture: Picture, wall_s: float) -> None:
         community = figures.community_figures(picture)
         homes = {h.name: figures.home_figures(h, community.now, wall_s) for h in picture.homes.values()}
-        self._header.update(community, attention.warnings(picture, wall_s))
+        silent = figures.silent(picture, wall_s)
+        self._header.update(community, attention.warnings(picture, wall_s), silent=silent)
+        mark(self._card, "stale", silent)
+        show(self._moment, "No home is heard right now" if silent else "Right now")
         self._header.glance(words.amount(community.saved, community.currency), community.price, community.currency)
         self._neighbourhood.update(homes, community)
         self._table.update(homes)

@@ -18,6 +18,8 @@ class HomeFigures:
     """One home at a moment. Powers in W, signed as everywhere; None is unknown."""
 
     name: str
+    at: datetime | None
+    """When the home said so, by its clock."""
     load_w: float | None
     pv_w: float | None
     battery_w: float | None
@@ -41,8 +43,12 @@ class HomeFigures:
     contracts: int | None
 
     @property
+    def silent(self) -> bool:
+        return self.heard_s is None or self.heard_s > STALE_AFTER_S
+
+    @property
     def stale(self) -> bool:
-        return self.doubtful or self.heard_s is None or self.heard_s > STALE_AFTER_S
+        return self.doubtful or self.silent
 
     @property
     def saved(self) -> Decimal | None:
@@ -106,6 +112,7 @@ def home_figures(home: HomePicture, now: datetime | None, wall_s: float) -> Home
     state, market = home.state, home.market_at(now) if now else None
     return HomeFigures(
         name=home.name,
+        at=state.at if state else None,
         load_w=state.load_w if state else None,
         pv_w=state.pv_w if state else None,
         battery_w=state.battery_w if state else None,
@@ -125,6 +132,11 @@ def home_figures(home: HomePicture, now: datetime | None, wall_s: float) -> Home
         reason=state.reason if state else "",
         contracts=home.savings.contracts if home.savings else None,
     )
+
+
+def silent(picture: Picture, wall_s: float) -> bool:
+    """Say whether no home at all is heard."""
+    return all(h.heard_s is None or wall_s - h.heard_s > STALE_AFTER_S for h in picture.homes.values())
 
 
 def _names(picture: Picture) -> dict[str, str]:

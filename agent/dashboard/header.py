@@ -15,7 +15,7 @@ class Header:
     """Title, simulation badge, clock of the community and the running trading period."""
 
     def __init__(self, title: str, zone: ZoneInfo, demo: bool, back: str | None) -> None:
-        self._zone = zone
+        self._zone, self._demo = zone, demo
         with box("top", tag="header"):
             with box("brand"):
                 icon(icons.MARK, "mark")
@@ -42,7 +42,8 @@ class Header:
             icon(icons.WARNING)
             self._warnings = Rows("banner-rows", ("banner-home", "banner-text"), "")
 
-    def update(self, community: CommunityFigures, warnings: Sequence[tuple[str, str]]) -> None:
+    def update(self, community: CommunityFigures, warnings: Sequence[tuple[str, str]], *, silent: bool) -> None:
+        """Show the time and what is wrong; `silent` says that no home is heard, whose clock is a simulation's own."""
         now, start_at, end_at = community.now, community.slot_start_at, community.slot_end_at
         show(
             self._clock,
@@ -50,8 +51,11 @@ class Header:
             now.isoformat() if now else None,
         )
         known = now is not None and start_at is not None and end_at is not None
-        mark(self._track, "gone", not known)
-        if now is not None and start_at is not None and end_at is not None:
+        stopped = silent and self._demo
+        mark(self._track, "gone", not known or stopped)
+        if stopped:
+            show(self._slot, "no home is heard" if known else "")
+        elif now is not None and start_at is not None and end_at is not None:
             left = words.remaining(end_at - now)
             show(self._slot, f"trading period {words.span(start_at, end_at, now, self._zone)}, {left} left")
             variable(self._bar, "--share", f"{(now - start_at) / (end_at - start_at) * 100:.0f}%")

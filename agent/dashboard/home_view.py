@@ -28,8 +28,8 @@ class HomeView:
         title = name if several else settings.title
         self._header = Header(title, settings.zone, settings.demo, back=settings.title if several else None)
         with box("hero"):
-            with box("card picture"):
-                text("Right now", "label", "h2")
+            with box("card picture") as self._card:
+                self._moment = text("", "label moment", "h2")
                 self._flow = PowerFlow()
                 self._reason = text("", "reason", "p")
                 self._market_reason = text("", "reason second", "p")
@@ -81,8 +81,9 @@ class HomeView:
         now = community.now
         current = figures.home_figures(home, now, wall_s)
         mine = [warning for warning in attention.warnings(picture, wall_s) if warning[0] == self._name]
-        self._header.update(community, mine)
+        self._header.update(community, mine, silent=figures.silent(picture, wall_s))
         self._header.glance(words.amount(current.saved, home.currency), current.price, home.currency)
+        self._update_moment(current, now)
         self._flow.update(current)
         self._row.update(current)
         self._update_reasons(home, current, now)
@@ -90,6 +91,13 @@ class HomeView:
         if now is not None:
             self._update_charts(home, now, (picture.slot_length() or _DEFAULT_SLOT))
         self._update_lists(home, now, (picture.slot_length() or _DEFAULT_SLOT))
+
+    def _update_moment(self, current: HomeFigures, now: datetime | None) -> None:
+        mark(self._card, "stale", current.stale)
+        if current.silent:
+            show(self._moment, words.as_of(current.at, current.heard_s, now, self._settings.zone))
+        else:
+            show(self._moment, "Right now, but its readings are old or missing" if current.doubtful else "Right now")
 
     def _update_reasons(self, home: HomePicture, current: HomeFigures, now: datetime | None) -> None:
         show(self._reason, current.reason)
@@ -121,7 +129,8 @@ class HomeView:
         low = () if current.export_price is None else (current.export_price,)
         high = () if current.import_price is None else (current.import_price,)
         price = current.price if current.price is not None else community.price
-        said = "" if current.trading_w is None else f"This home is {words.trading(current.trading_w)}."
+        known = current.trading_w is not None and not current.silent
+        said = f"This home is {words.trading(current.trading_w)}." if known else ""
         self._price.update(price, low, high, said, home.currency)
 
     def _update_charts(self, home: HomePicture, now: datetime, length: timedelta) -> None:

@@ -30,8 +30,9 @@ class _Lines:
         for home in homes:
             utility_w = None if home.grid_w is None else home.grid_w - (home.trading_w or 0.0)
             service = self._services[home.name]
-            mark(service, "to-home", utility_w is not None and utility_w > words.IDLE_W)
-            mark(service, "to-grid", utility_w is not None and utility_w < -words.IDLE_W)
+            flowing_w = 0.0 if utility_w is None or home.stale else utility_w
+            mark(service, "to-home", flowing_w > words.IDLE_W)
+            mark(service, "to-grid", flowing_w < -words.IDLE_W)
         self._grow(len(flows))
         for flow, width, (shaft, head) in zip(flows, widths([f.energy_wh for f in flows]), self._arrows, strict=False):
             drawn = arrow(self._layout, self._places[flow.seller], self._places[flow.buyer], width)

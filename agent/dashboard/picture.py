@@ -113,6 +113,8 @@ class Picture:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.homes = {name: HomePicture(name=name) for name in names}
+        self.wall_at: datetime | None = None
+        """The wall's time when messages were last asked for; None where the homes live in simulated time."""
         self.revision = 0
         """Grows whenever something changed, so that a reader can skip work."""
 
@@ -156,9 +158,13 @@ class Picture:
         self.revision += 1
 
     def now(self) -> datetime | None:
-        """Return the community's time: the newest moment any home speaks of (homes share the clock, not the delay)."""
+        """Return the community's time once a home was heard.
+
+        It is the wall's, which goes on when homes fall silent; of simulated homes (they share the clock, not the delay)
+        it is the newest moment any of them speaks of.
+        """
         states = [home.state.at for home in self.homes.values() if home.state]
-        return max(states) if states else None
+        return (self.wall_at or max(states)) if states else None
 
     def slot_length(self) -> timedelta | None:
         """Return the length of a delivery period, as the newest negotiation shows it."""

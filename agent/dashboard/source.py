@@ -154,6 +154,7 @@ class Feeds:
 
     def drain(self, picture: Picture) -> None:
         """Take everything in that arrived since the last call; log a bad message once per home and kind."""
+        picture.wall_at = None if self._settings.demo else self._clock.now()
         arrivals, links = self._inbox.take()
         for home, why_not in links.items():
             picture.set_link(home, why_not)

@@ -175,13 +175,24 @@ def market(of: Market | None, now: datetime, zone: ZoneInfo) -> str:
     return f"{span(of.slot_start_at, of.slot_end_at, now, zone)}: {of.reason}"
 
 
-def ago(seconds: float) -> str:
-    """Say a wall-clock age: "12 s ago", "3 min ago"."""
+def ago(seconds: float, *, fine: bool = True) -> str:
+    """Say a wall-clock age: "12 s ago", "3 min ago".
+
+    Args:
+        fine: Whether to count seconds. Not where every change is read aloud.
+    """
     if seconds < 60:
-        return f"{seconds:.0f} s ago"
+        return f"{seconds:.0f} s ago" if fine else "less than a minute ago"
     if seconds < 3600:
         return f"{seconds / 60:.0f} min ago"
     return f"{seconds / 3600:.0f} h ago" if seconds < 172_800 else f"{seconds / 86_400:.0f} days ago"
+
+
+def as_of(at: datetime | None, heard_s: float | None, now: datetime | None, zone: ZoneInfo) -> str:
+    """Say of which moment figures are that are no longer those of right now."""
+    if at is None or heard_s is None:
+        return "Not heard yet"
+    return f"As of {when(at, now, zone)}, last heard {ago(heard_s)}"
 
 
 def remaining(left: timedelta) -> str:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -270,8 +270,31 @@ def test_a_changed_figure_reaches_an_open_page_and_silence_greys_it(street: Page
     assert street.locator('[data-testid="home-6.load_w"]').inner_text() == "4.3 kW"
     street.wait_for_selector(".home-row.stale", timeout=20_000)
     assert "last heard" in street.locator(".home-row.stale").first.inner_text()
+    street.wait_for_selector(".card.picture.stale", timeout=20_000)
+    assert "No home is heard right now" in street.locator(".card.picture").inner_text()
+    assert "no home is heard" in street.locator(".when").inner_text(), "a simulation's clock stands then"
+    assert street.locator(".service.to-home, .service.to-grid").count() == 0
     client.disconnect()
     client.loop_stop()
+
+
+def test_the_picture_of_a_home_that_is_not_heard_says_of_when_it_is_and_stands_still(
+    broker: int, page: Page, tmp_path: Path
+) -> None:
+    """Not a simulation: the broker keeps a state of long ago, and the page's clock is the wall's."""
+    source = {"home": "home-1", "url": f"mqtt://127.0.0.1:{broker}"}
+    alone = serve({"port": free_port(), "timezone": "Europe/Berlin", "sources": [source]}, tmp_path)
+    try:
+        page.goto(alone.url)
+        page.wait_for_selector(".card.picture.stale .flow-line.inward", state="attached")
+        assert "As of Tue 12 May, 14:07, last heard" in page.locator(".moment").inner_text()
+        moving = "all => all.filter(e => getComputedStyle(e).animationName != 'none').length"
+        assert page.eval_on_selector_all(".flow-line", moving) == 0
+        assert "has gone quiet; last heard" in page.locator(".banner").inner_text()
+        shown = page.locator('[data-testid="community.now"]').get_attribute("data-value") or ""
+        assert datetime.fromisoformat(shown) > NOW + timedelta(days=1)
+    finally:
+        stop(alone.process)
 
 
 def test_the_page_starts_quickly_and_ends_cleanly_on_ctrl_c(broker: int, tmp_path: Path) -> None:

@@ -255,7 +255,26 @@ def test_a_home_that_went_quiet_is_stale_and_named_in_the_warnings() -> None:
     assert not fresh.stale
     assert attention.warnings(picture, 105.0) == []
     assert old.stale
-    assert [home for home, _ in attention.warnings(picture, 200.0)] == ["a"]
+    assert attention.warnings(picture, 400.0) == [("a", "has gone quiet; last heard 5 min ago")]
+    assert (figures.silent(picture, 105.0), figures.silent(picture, 200.0)) == (False, True)
+    assert attention.warnings(picture, 120.0) == attention.warnings(picture, 130.0), "it is read aloud when it changes"
+    picture.set_link("a", "no connection to its broker: no sign of life")
+    assert attention.warnings(picture, 400.0) == [
+        ("a", "no connection to its broker: no sign of life; last heard 5 min ago")
+    ]
+
+
+def test_the_clock_goes_on_when_homes_fall_silent_and_stands_only_in_simulated_time() -> None:
+    picture = Picture(["a"])
+    picture.wall_at = NOW + 2 * SLOT
+    assert picture.now() is None, "nothing was heard yet"
+    receive(picture, state("a"))
+    receive(picture, market("a", START))
+    receive(picture, market("a", START + 2 * SLOT))
+    community = figures.community_figures(picture)
+    assert (community.now, community.slot_start_at) == (NOW + 2 * SLOT, START + 2 * SLOT)
+    picture.wall_at = None
+    assert picture.now() == NOW
 
 
 def test_a_link_that_is_down_is_told_with_its_own_reason() -> None:

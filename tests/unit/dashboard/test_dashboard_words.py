@@ -53,6 +53,7 @@ TRADE = Trade(contract_id="c", partner="sunny home", energy_wh=5, price_per_kwh=
         (words.compared(None, Decimal(1), "before", "EUR"), ""),
         (words.ago(12.2), "12 s ago"),
         (words.ago(7300), "2 h ago"),
+        (words.ago(12.2, fine=False), "less than a minute ago"),
         (words.remaining(timedelta(seconds=-3)), "0 s"),
     ],
 )
@@ -123,6 +124,14 @@ def test_a_plan_says_each_reason_once_and_leaves_out_what_is_over() -> None:
 
 TODAY = datetime(2026, 5, 12, 4, 15, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+
+
+def test_figures_that_are_not_of_right_now_say_of_when_they_are() -> None:
+    assert words.as_of(TODAY, 180.0, TODAY + QUARTER, BERLIN) == "As of 06:15, last heard 3 min ago"
+    assert (
+        words.as_of(TODAY, 2 * 86400.0, TODAY + 48 * HOUR, BERLIN) == "As of Tue 12 May, 06:15, last heard 2 days ago"
+    )
+    assert words.as_of(None, None, None, BERLIN) == "Not heard yet"
 
 
 @pytest.mark.parametrize(
