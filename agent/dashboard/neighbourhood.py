@@ -6,7 +6,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from agent.dashboard import icons, words
-from agent.dashboard.cells import attributes, box, icon, mark, show, svg, text, variable
+from agent.dashboard.cells import Rows, attributes, box, icon, mark, show, svg, text, variable
 from agent.dashboard.figures import CommunityFigures, Flow, HomeFigures
 from agent.dashboard.house import House
 from agent.dashboard.scene import Layout, arrow, line, narrow_layout, wide_layout, widths
@@ -91,6 +91,8 @@ class Neighbourhood:
             self._nodes = {name: _Node(name) for name in names}
             for node, at, narrow_at in zip(self._nodes.values(), wide.homes, narrow.homes, strict=True):
                 _place(node.element, wide.percent(at), narrow.percent(narrow_at))
+        with box("unseen"):
+            self._flows = Rows("", ("",), "No home sells to another in this period.")
         with box("legend"):
             for kind, meaning in (("trade", "trade between homes"), ("from-grid", "to or from the grid")):
                 text(meaning, f"legend-entry {kind}")
@@ -100,6 +102,7 @@ class Neighbourhood:
             node.update(homes[name])
         for lines in self._lines:
             lines.update(list(homes.values()), community.flows)
+        self._flows.show([(words.flow(f.seller, f.buyer, f.energy_wh),) for f in community.flows])
         show(self._hub, _grid_words(community.grid_w))
 
 

@@ -126,6 +126,11 @@ def trade(item: Trade) -> str:
     return f"{'bought' if item.energy_wh > 0 else 'sold'} {energy(item.energy_wh)}"
 
 
+def flow(seller: str, buyer: str, energy_wh: int) -> str:
+    """Say an arrow of the picture."""
+    return f"{seller} sells {energy(energy_wh)} to {buyer} in this period."
+
+
 def trade_status(item: Trade) -> str:
     """Say what became of a trade; one of the round after the slot is told apart once it counts."""
     return "balanced afterwards" if item.trade == "residual" and item.status == "counted" else TRADE_STATUS[item.status]

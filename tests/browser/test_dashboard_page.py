@@ -185,6 +185,20 @@ def test_every_trade_of_the_running_slot_is_an_arrow(street: Page) -> None:
     drawn = street.eval_on_selector_all(".lines.wide .shaft", "all => all.filter(e => e.getAttribute('d')).length")
     assert len(pairs) > 0
     assert drawn == len(pairs)
+    said = street.locator(".card.picture .unseen").inner_text().splitlines()
+    assert {tuple(line.split(" sells ")[:1] + line.split(" to ")[1:]) for line in said} == {
+        (seller, f"{buyer} in this period.") for seller, buyer in pairs
+    }, "and a sentence for those who hear the page"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_figure_of_the_table_has_its_title_also_for_those_who_hear_the_page(street: Page, width: int) -> None:
+    street.set_viewport_size({"width": width, "height": 844})
+    cells = street.locator(".home-row:not(.header)").first.locator(".cell:not(.cell-name)")
+    assert cells.count() == 10
+    for cell in cells.all():
+        title = cell.locator(".cell-title")
+        assert title.inner_text() == title.text_content() != "", "read aloud, if not always seen"
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
@@ -271,6 +285,8 @@ def test_a_changed_figure_reaches_an_open_page_and_silence_greys_it(street: Page
     street.wait_for_selector(".home-row.stale", timeout=20_000)
     assert "last heard" in street.locator(".home-row.stale").first.inner_text()
     street.wait_for_selector(".card.picture.stale", timeout=20_000)
+    opacity = "e => { let all = 1; for (; e; e = e.parentElement) all *= getComputedStyle(e).opacity; return all; }"
+    assert street.eval_on_selector(".home-row.stale .main", opacity) == 1, "what is old can still be read"
     assert "No home is heard right now" in street.locator(".card.picture").inner_text()
     assert "no home is heard" in street.locator(".when").inner_text(), "a simulation's clock stands then"
     assert street.locator(".service.to-home, .service.to-grid").count() == 0
