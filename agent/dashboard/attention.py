@@ -1,6 +1,6 @@
 """What a person should know of: what is wrong right now, and what happened last. Pure."""
 
-from agent.dashboard import words
+from agent.dashboard import time_words
 from agent.dashboard.figures import STALE_AFTER_S
 from agent.dashboard.picture import Picture
 from agent.dashboard.topics import Notice
@@ -11,7 +11,7 @@ def warnings(picture: Picture, wall_s: float) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for home in picture.homes.values():
         age_s = 0.0 if home.heard_s is None else wall_s - home.heard_s
-        heard = f"last heard {words.ago(age_s, fine=False)}" if age_s > STALE_AFTER_S else ""
+        heard = f"last heard {time_words.ago(age_s, fine=False)}" if age_s > STALE_AFTER_S else ""
         if not home.link_up:
             found.append((home.name, "; ".join(filter(None, [home.link, heard]))))
         elif heard:

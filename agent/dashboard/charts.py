@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from agent.dashboard import words
+from agent.dashboard import time_words, words
 from agent.dashboard.picture import HomePicture
 
 Options = dict[str, Any]
@@ -31,7 +31,7 @@ class Frame:
     """Index of the running slot."""
 
     def labels(self, zone: ZoneInfo) -> list[str]:
-        return [words.clock_time(start, zone) for start in self.starts]
+        return [time_words.clock_time(start, zone) for start in self.starts]
 
 
 def frame(now: datetime, length: timedelta, known: Iterable[datetime], ahead: timedelta = _AHEAD) -> Frame:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from agent.dashboard import attention, figures, price_charts, words
+from agent.dashboard import attention, figures, price_charts, time_words, words
 from agent.dashboard.cells import Rows, box, mark, show, text
 from agent.dashboard.chart import Chart
 from agent.dashboard.figures import CommunityFigures, HomeFigures
@@ -54,7 +54,7 @@ class CommunityView:
         self._update_money(community, homes)
         self._update_chart(picture, community)
         entries = attention.notices(picture, _NOTICES_SHOWN)
-        rows = [(words.when(n.at, community.now, self._settings.zone), home, n.text) for home, n in entries]
+        rows = [(time_words.when(n.at, community.now, self._settings.zone), home, n.text) for home, n in entries]
         self._log.show(rows, [n.level for _, n in entries])
 
     def _update_money(self, community: CommunityFigures, homes: Mapping[str, HomeFigures]) -> None:

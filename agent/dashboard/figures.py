@@ -87,7 +87,6 @@ class CommunityFigures:
     """Whether every home of the community is on the page: what one buys another sells."""
     slots: int
     trading_w: float
-    grid_w: float | None
     flows: tuple[Flow, ...]
 
     @property
@@ -179,7 +178,6 @@ def community_figures(picture: Picture) -> CommunityFigures:
     currencies = {home.currency for home in picture.homes.values()} - {""}
     known = savings if len(savings) == len(picture.homes) and len(currencies) == 1 else []
     states = [home.state for home in picture.homes.values() if home.state]
-    grid_w = [state.grid_w for state in states if state.grid_w is not None]
     whole = _is_whole(picture)
 
     def total(of: Callable[[Savings], Decimal]) -> Decimal | None:
@@ -202,7 +200,6 @@ def community_figures(picture: Picture) -> CommunityFigures:
         whole=whole,
         slots=max((s.slots for s in savings), default=0),
         trading_w=sum(max(0.0, state.trading_w) for state in states),
-        grid_w=sum(grid_w) if grid_w else None,
         flows=running_flows(picture, now),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from agent.dashboard import icons, words
+from agent.dashboard import icons, time_words, words
 from agent.dashboard.cells import Rows, box, icon, mark, show, text, variable
 from agent.dashboard.figures import CommunityFigures
 
@@ -47,7 +47,7 @@ class Header:
         now, start_at, end_at = community.now, community.slot_start_at, community.slot_end_at
         show(
             self._clock,
-            words.date_and_time(now, self._zone) if now else "waiting for the homes",
+            time_words.date_and_time(now, self._zone) if now else "waiting for the homes",
             now.isoformat() if now else None,
         )
         known = now is not None and start_at is not None and end_at is not None
@@ -56,8 +56,8 @@ class Header:
         if stopped:
             show(self._slot, "no home is heard" if known else "")
         elif now is not None and start_at is not None and end_at is not None:
-            left = words.remaining(end_at - now)
-            show(self._slot, f"trading period {words.span(start_at, end_at, now, self._zone)}, {left} left")
+            left = time_words.remaining(end_at - now)
+            show(self._slot, f"trading period {time_words.span(start_at, end_at, now, self._zone)}, {left} left")
             variable(self._bar, "--share", f"{(now - start_at) / (end_at - start_at) * 100:.0f}%")
         mark(self._banner, "gone", not warnings)
         shown = list(warnings[:_WARNINGS_SHOWN])

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from agent.dashboard import attention, charts, figures, price_charts, words
+from agent.dashboard import attention, charts, figures, price_charts, time_words, words
 from agent.dashboard.cells import Rows, box, mark, show, text
 from agent.dashboard.chart import Chart
 from agent.dashboard.figures import CommunityFigures, HomeFigures
@@ -95,7 +95,7 @@ class HomeView:
     def _update_moment(self, current: HomeFigures, now: datetime | None) -> None:
         mark(self._card, "stale", current.stale)
         if current.silent:
-            show(self._moment, words.as_of(current.at, current.heard_s, now, self._settings.zone))
+            show(self._moment, time_words.as_of(current.at, current.heard_s, now, self._settings.zone))
         else:
             show(self._moment, "Right now, but its readings are old or missing" if current.doubtful else "Right now")
 
@@ -151,7 +151,7 @@ class HomeView:
         trades = home.trades()[:_TRADES_SHOWN]
         rows = [
             (
-                words.span(start, start + length, now, zone),
+                time_words.span(start, start + length, now, zone),
                 trade.partner,
                 words.trade(trade),
                 f"at {words.price(trade.price_per_kwh, currency)}",
@@ -161,7 +161,7 @@ class HomeView:
         ]
         self._trades.show(rows, [trade.status for _, trade in trades])
         log = home.notices.log[:_NOTICES_SHOWN] if home.notices else []
-        self._log.show([(words.when(n.at, now, zone), n.text) for n in log], [n.level for n in log])
+        self._log.show([(time_words.when(n.at, now, zone), n.text) for n in log], [n.level for n in log])
         self._update_peers(home, now, told=home.state is not None and home.state.sharing)
 
     def _update_peers(self, home: HomePicture, now: datetime | None, *, told: bool) -> None:
@@ -172,7 +172,7 @@ class HomeView:
         for peer in others:
             seen = words.UNKNOWN
             if peer.last_seen_at is not None and now is not None:
-                seen = f"last seen {words.ago(max(0.0, (now - peer.last_seen_at).total_seconds()))}"
+                seen = f"last seen {time_words.ago(max(0.0, (now - peer.last_seen_at).total_seconds()))}"
             rows.append((peer.name, "online" if peer.online else seen))
         self._peers.show(rows, ["online" if peer.online else "away" for peer in others])
         facts: list[tuple[str, str]] = []

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from nicegui.elements.mixins.text_element import TextElement
 
-from agent.dashboard import words
+from agent.dashboard import time_words, words
 from agent.dashboard.cells import Value, box, mark, show, text, variable
 from agent.dashboard.figures import HomeFigures
 from coordinator.quantities import cents
@@ -114,7 +114,7 @@ def _status(home: HomeFigures) -> str:
     if home.heard_s is None:
         return "not heard yet" if home.link_up else "cannot be heard"
     if home.stale:
-        return f"last heard {words.ago(home.heard_s)}" if home.heard_s > 5 else "its readings are old"
+        return f"last heard {time_words.ago(home.heard_s)}" if home.heard_s > 5 else "its readings are old"
     return ""
 
 

@@ -103,12 +103,13 @@ class Neighbourhood:
         for lines in self._lines:
             lines.update(list(homes.values()), community.flows)
         self._flows.show([(words.flow(f.seller, f.buyer, f.energy_wh),) for f in community.flows])
-        show(self._hub, _grid_words(community.grid_w))
+        show(self._hub, _grid_words([h.grid_w for h in homes.values() if h.grid_w is not None and not h.stale]))
 
 
-def _grid_words(watts: float | None) -> str:
-    if watts is None:
+def _grid_words(net_w: Sequence[float]) -> str:
+    if not net_w:
         return words.UNKNOWN
+    watts = sum(net_w)
     if abs(watts) < words.IDLE_W:
         return "not needed"
     return f"{'supplies' if watts > 0 else 'takes'} {words.power(watts)}"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from statistics import fmean
 from zoneinfo import ZoneInfo
 
-from agent.dashboard import words
+from agent.dashboard import time_words, words
 from agent.dashboard.topics import PlannedSlot
 
 PlanLine = tuple[str, str, str, str, str]
@@ -22,7 +22,7 @@ def plan_lines(slots: Sequence[PlannedSlot], now: datetime, length: timedelta, z
         charge = run[-1].soc_pct
         lines.append(
             (
-                words.span(run[0].start_at, run[-1].start_at + length, now, zone),
+                time_words.span(run[0].start_at, run[-1].start_at + length, now, zone),
                 words.battery(fmean(slot.battery_w for slot in run)) if charge is not None else "",
                 _trade(fmean(slot.trade_w for slot in run)),
                 f"{words.percent(charge)} full" if charge is not None else "",

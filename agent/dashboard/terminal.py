@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agent.dashboard import attention, figures, words
+from agent.dashboard import attention, figures, time_words, words
 from agent.dashboard.figures import CommunityFigures, HomeFigures
 from agent.dashboard.picture import Picture
 from agent.dashboard.settings import DashboardSettings
@@ -33,14 +33,14 @@ def live_view(picture: Picture, settings: DashboardSettings, wall_s: float, log_
     parts: list[RenderableType] = [_headline(community, settings), _homes_table(homes)]
     parts += [Text(f"! {home}: {said}", style="yellow") for home, said in attention.warnings(picture, wall_s)]
     for home, notice in attention.notices(picture, log_lines):
-        at = words.when(notice.at, community.now, settings.zone)
+        at = time_words.when(notice.at, community.now, settings.zone)
         parts.append(Text(f"{at}  {home}  {notice.text}", style=_LEVEL_STYLE[notice.level]))
     return Group(*parts)
 
 
 def _headline(community: CommunityFigures, settings: DashboardSettings) -> Text:
     """Return time, price and savings in one line. Text, not markup: titles and names are not ours."""
-    now = words.date_and_time(community.now, settings.zone) if community.now else "waiting for the homes"
+    now = time_words.date_and_time(community.now, settings.zone) if community.now else "waiting for the homes"
     line = Text.assemble((settings.title, "bold"), f"  {now}")
     if settings.demo:
         line.append("  simulation", style="yellow")

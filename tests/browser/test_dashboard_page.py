@@ -290,6 +290,7 @@ def test_a_changed_figure_reaches_an_open_page_and_silence_greys_it(street: Page
     assert "No home is heard right now" in street.locator(".card.picture").inner_text()
     assert "no home is heard" in street.locator(".when").inner_text(), "a simulation's clock stands then"
     assert street.locator(".service.to-home, .service.to-grid").count() == 0
+    assert street.locator(".hub").inner_text().split() == ["Grid", "–"], "old figures are not summed"
     client.disconnect()
     client.loop_stop()
 

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.dashboard import words
+from agent.dashboard import time_words, words
 from agent.dashboard.charts import frame
 from agent.dashboard.plan_words import plan_lines
 from agent.dashboard.scene import arrow, narrow_layout, wide_layout, widths
@@ -51,10 +51,10 @@ TRADE = Trade(contract_id="c", partner="sunny home", energy_wh=5, price_per_kwh=
         (words.compared(Decimal(2), Decimal("2.001"), "before", "EUR"), "the same as before"),
         (words.compared(Decimal(100), Decimal("100.02"), "before", "EUR"), "€0.02 more than before"),
         (words.compared(None, Decimal(1), "before", "EUR"), ""),
-        (words.ago(12.2), "12 s ago"),
-        (words.ago(7300), "2 h ago"),
-        (words.ago(12.2, fine=False), "less than a minute ago"),
-        (words.remaining(timedelta(seconds=-3)), "0 s"),
+        (time_words.ago(12.2), "12 s ago"),
+        (time_words.ago(7300), "2 h ago"),
+        (time_words.ago(12.2, fine=False), "less than a minute ago"),
+        (time_words.remaining(timedelta(seconds=-3)), "0 s"),
     ],
 )
 def test_figures_are_said_in_plain_words(said: str, expected: str) -> None:
@@ -127,25 +127,24 @@ HOUR = timedelta(hours=1)
 
 
 def test_figures_that_are_not_of_right_now_say_of_when_they_are() -> None:
-    assert words.as_of(TODAY, 180.0, TODAY + QUARTER, BERLIN) == "As of 06:15, last heard 3 min ago"
-    assert (
-        words.as_of(TODAY, 2 * 86400.0, TODAY + 48 * HOUR, BERLIN) == "As of Tue 12 May, 06:15, last heard 2 days ago"
-    )
-    assert words.as_of(None, None, None, BERLIN) == "Not heard yet"
+    assert time_words.as_of(TODAY, 180.0, TODAY + QUARTER, BERLIN) == "As of 06:15, last heard 3 min ago"
+    later = TODAY + 48 * HOUR
+    assert time_words.as_of(TODAY, 172_800.0, later, BERLIN) == "As of Tue 12 May, 06:15, last heard 2 days ago"
+    assert time_words.as_of(None, None, None, BERLIN) == "Not heard yet"
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (words.when(TODAY, TODAY, BERLIN), "06:15"),
-        (words.when(TODAY - 7 * HOUR, TODAY, BERLIN), "yesterday 23:15"),
-        (words.when(TODAY + 18 * HOUR, TODAY, BERLIN), "tomorrow 00:15"),
-        (words.when(TODAY - 73 * HOUR, TODAY, BERLIN), "Sat 9 May, 05:15"),
-        (words.when(TODAY, None, BERLIN), "Tue 12 May, 06:15"),
-        (words.span(TODAY, TODAY + QUARTER, TODAY, BERLIN), "06:15–06:30"),
-        (words.span(TODAY - 7 * HOUR, TODAY - 6.25 * HOUR, TODAY, BERLIN), "yesterday 23:15–00:00"),
-        (words.span(TODAY, TODAY + 24 * HOUR, TODAY, BERLIN), "06:15 until tomorrow 06:15"),
-        (words.span(TODAY + 24 * HOUR, TODAY + 25 * HOUR, TODAY, BERLIN), "tomorrow 06:15–07:15"),
+        (time_words.when(TODAY, TODAY, BERLIN), "06:15"),
+        (time_words.when(TODAY - 7 * HOUR, TODAY, BERLIN), "yesterday 23:15"),
+        (time_words.when(TODAY + 18 * HOUR, TODAY, BERLIN), "tomorrow 00:15"),
+        (time_words.when(TODAY - 73 * HOUR, TODAY, BERLIN), "Sat 9 May, 05:15"),
+        (time_words.when(TODAY, None, BERLIN), "Tue 12 May, 06:15"),
+        (time_words.span(TODAY, TODAY + QUARTER, TODAY, BERLIN), "06:15–06:30"),
+        (time_words.span(TODAY - 7 * HOUR, TODAY - 6.25 * HOUR, TODAY, BERLIN), "yesterday 23:15–00:00"),
+        (time_words.span(TODAY, TODAY + 24 * HOUR, TODAY, BERLIN), "06:15 until tomorrow 06:15"),
+        (time_words.span(TODAY + 24 * HOUR, TODAY + 25 * HOUR, TODAY, BERLIN), "tomorrow 06:15–07:15"),
     ],
 )
 def test_a_time_that_is_not_todays_names_its_day(said: str, expected: str) -> None:
