@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from agent.dashboard import attention, charts, figures, price_charts, time_words, words
 from agent.dashboard.cells import Rows, box, mark, show, text
 from agent.dashboard.chart import Chart
-from agent.dashboard.figures import CommunityFigures, HomeFigures
+from agent.dashboard.figures import HomeFigures
 from agent.dashboard.flow import PowerFlow
 from agent.dashboard.header import Header
 from agent.dashboard.homes import HomeRow
@@ -87,9 +87,10 @@ class HomeView:
         self._flow.update(current)
         self._row.update(current)
         self._update_reasons(home, current, now)
-        self._update_money(home, current, community)
+        self._update_money(home, current)
         if now is not None:
             self._update_charts(home, now, (picture.slot_length() or _DEFAULT_SLOT))
+        self._update_peers(home, current, now)
         self._update_lists(home, now, (picture.slot_length() or _DEFAULT_SLOT))
 
     def _update_moment(self, current: HomeFigures, now: datetime | None) -> None:
@@ -113,7 +114,7 @@ class HomeView:
         show(self._balancing, shared)
         mark(self._balancing, "gone", not shared)
 
-    def _update_money(self, home: HomePicture, current: HomeFigures, community: CommunityFigures) -> None:
+    def _update_money(self, home: HomePicture, current: HomeFigures) -> None:
         books = home.savings
         self._savings.update(
             Bills(
@@ -128,10 +129,10 @@ class HomeView:
         )
         low = () if current.export_price is None else (current.export_price,)
         high = () if current.import_price is None else (current.import_price,)
-        price = current.price if current.price is not None else community.price
         known = current.trading_w is not None and not current.silent
         said = f"This home is {words.trading(current.trading_w)}." if known else ""
-        self._price.update(price, low, high, said, home.currency)
+        missing = "not known" if current.silent else "no agreement for this period"
+        self._price.update(current.price, low, high, said, home.currency, missing)
 
     def _update_charts(self, home: HomePicture, now: datetime, length: timedelta) -> None:
         zone, currency = self._settings.zone, home.currency
@@ -162,19 +163,21 @@ class HomeView:
         self._trades.show(rows, [trade.status for _, trade in trades])
         log = home.notices.log[:_NOTICES_SHOWN] if home.notices else []
         self._log.show([(time_words.when(n.at, now, zone), n.text) for n in log], [n.level for n in log])
-        self._update_peers(home, now, told=home.state is not None and home.state.sharing)
 
-    def _update_peers(self, home: HomePicture, now: datetime | None, *, told: bool) -> None:
+    def _update_peers(self, home: HomePicture, current: HomeFigures, now: datetime | None) -> None:
         peers, others = home.peers, home.neighbours()
+        told = home.state is not None and home.state.sharing
         online = sum(peer.online for peer in others)
-        show(self._peers_title, f"Neighbours: {online} of {len(others)} online" if others else "Neighbours")
+        there = "was online" if current.silent else "online"
+        counted = f"{online} of {len(others)} {'were ' if current.silent else ''}online"
+        show(self._peers_title, f"Neighbours: {counted}" if others else "Neighbours")
         rows = []
         for peer in others:
             seen = words.UNKNOWN
             if peer.last_seen_at is not None and now is not None:
                 seen = f"last seen {time_words.ago(max(0.0, (now - peer.last_seen_at).total_seconds()))}"
-            rows.append((peer.name, "online" if peer.online else seen))
-        self._peers.show(rows, ["online" if peer.online else "away" for peer in others])
+            rows.append((peer.name, there if peer.online else seen))
+        self._peers.show(rows, ["online" if peer.online and not current.silent else "away" for peer in others])
         facts: list[tuple[str, str]] = []
         if peers:
             rule = words.PRICE_RULES.get(peers.price_rule, peers.price_rule)

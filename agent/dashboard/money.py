@@ -110,10 +110,16 @@ class PriceCard:
             self._volume = text("", "fine", "div")
 
     def update(
-        self, price: Decimal | None, low: tuple[Decimal, ...], high: tuple[Decimal, ...], volume: str, currency: str
+        self,
+        price: Decimal | None,
+        low: tuple[Decimal, ...],
+        high: tuple[Decimal, ...],
+        volume: str,
+        currency: str,
+        missing: str = "no agreement for this period",
     ) -> None:
         show(self._price, words.price(price, currency), price)
-        show(self._unit, "per kWh" if price is not None else "no agreement for this period")
+        show(self._unit, "per kWh" if price is not None else missing)
         show(self._low, _range(low, currency))
         show(self._high, _range(high, currency))
         show(self._volume, volume)

@@ -234,7 +234,7 @@ def test_a_home_says_how_it_balances_with_neighbours_and_what_they_see(served: S
         "Balancing with 5 neighbours: this battery gives 320 W for them."
     ).wait_for()
     assert "every few seconds how far it is from its plan" in page.locator(".facts").inner_text()
-    assert page.get_by_text("Neighbours: 4 of 5 online").count() == 1, "without the home itself, and home-4 is away"
+    assert page.get_by_text("Neighbours: 4 of 5").count() == 1, "without the home itself, and home-4 is away"
     assert home.name not in page.locator(".rows.peers").inner_text()
 
 
@@ -308,6 +308,8 @@ def test_the_picture_of_a_home_that_is_not_heard_says_of_when_it_is_and_stands_s
         moving = "all => all.filter(e => getComputedStyle(e).animationName != 'none').length"
         assert page.eval_on_selector_all(".flow-line", moving) == 0
         assert "has gone quiet; last heard" in page.locator(".banner").inner_text()
+        assert page.get_by_text("Neighbours: 4 of 5 were online").count() == 1
+        assert page.locator(".price .unit").inner_text() == "not known"
         shown = page.locator('[data-testid="community.now"]').get_attribute("data-value") or ""
         assert datetime.fromisoformat(shown) > NOW + timedelta(days=1)
     finally:
