@@ -95,8 +95,9 @@ class History(Document):
     def line(self, now_ms: int | None = None) -> tuple[Charter, ...]:
         """Return the charters from the founding to the one in force; without a time, also what is still to come.
 
-        Of several that follow one charter the highest epoch counts. Two of one epoch, both with a quorum, need more
-        than a third of the members to have signed twice: then neither counts, and `rivals` names them.
+        Of several that follow one charter counts the one whose followers reach the highest epoch (`_reach`). Two that
+        reach the same one need more than a third of the members to have signed twice: then neither counts; where they
+        are of one epoch, `rivals` names them.
         """
         line = [self.charter]
         while (after := self._after(line[-1], now_ms)) is not None:
@@ -104,21 +105,42 @@ class History(Document):
         return tuple(line)
 
     def _after(self, prev: Charter, now_ms: int | None) -> Charter | None:
-        last = [charter for charter in self._accepted(prev.hash) if now_ms is None or charter.effective_ms <= now_ms]
-        highest = [charter for charter in last if charter.epoch == max(each.epoch for each in last)]
-        return highest[0] if len(highest) == 1 else None
+        accepted = self._accepted.get(prev.hash, [])
+        reach = {
+            each.hash: self._reach(each, prev) for each in accepted if now_ms is None or each.effective_ms <= now_ms
+        }
+        furthest = [each for each in accepted if reach.get(each.hash, -1) == max(reach.values(), default=0)]
+        return furthest[0] if len(furthest) == 1 else None
 
-    def _accepted(self, prev: str) -> list[Charter]:
-        return [
-            change.charter
-            for change in self.changes
-            if _prev(change.charter) == prev and self.tallies[change.charter.hash].accepted
-        ]
+    def _reach(self, charter: Charter, prev: Charter) -> int:
+        """Return the epoch up to which the members of `prev` have gone on from `charter`, which follows it.
+
+        That is its own epoch, or that of a later charter on it for which more than a third of them voted: at least one
+        of those keeps to the rules, and votes for nothing older any more. So a vote dated back does not bring to life
+        what was passed over long ago; and whom `charter` itself brought in cannot lift it.
+        """
+        ids = {member.id for member in prev.members}
+        epoch, after = charter.epoch, list(self._accepted.get(charter.hash, []))
+        while after:
+            later = after.pop()
+            after += self._accepted.get(later.hash, [])
+            if 3 * len(self.tallies[later.hash].voters & ids) > len(ids):
+                epoch = max(epoch, later.epoch)
+        return epoch
+
+    @cached_property
+    def _accepted(self) -> dict[str, list[Charter]]:
+        """The accepted charters, by the hash of the one they follow."""
+        found: dict[str, list[Charter]] = {}
+        for change in self.changes:
+            if self.tallies[change.charter.hash].accepted:
+                found.setdefault(_prev(change.charter), []).append(change.charter)
+        return found
 
     @cached_property
     def rivals(self) -> tuple[Charter, ...]:
         """Accepted charters of one epoch that follow the same one: more than a third of its members signed twice."""
-        accepted = [(prev, charter) for prev in self.known for charter in self._accepted(prev)]
+        accepted = [(prev, charter) for prev, charters in self._accepted.items() for charter in charters]
         keys = [(prev, charter.epoch) for prev, charter in accepted]
         return tuple(charter for prev, charter in accepted if keys.count((prev, charter.epoch)) > 1)
 

@@ -82,6 +82,30 @@ def test_two_charters_of_one_epoch_hold_neither_and_are_named() -> None:
     assert history.in_force(EFFECT_MS).hash == FIRST.hash
 
 
+def test_a_vote_dated_back_does_not_roll_back_what_was_built_on_since() -> None:
+    """The last one, taken off long ago, gives the vote that an older proposal of a higher epoch lacked."""
+    failed, taken = ruled(60, 2), ruled(30, 1)
+    history = voted(voted(START, taken, PEOPLE[:3]), failed, PEOPLE[:2])
+    on_it = successor(taken, remove=PEOPLE[3:], epoch=3, add=[NEW.member()], effective_ms=EFFECT_MS + 3 * WEEK_MS)
+    history = voted(history, on_it, [*PEOPLE[:3], NEW], EFFECT_MS + WEEK_MS)
+    for back in (history, voted(history, failed, PEOPLE[3:])):
+        assert back.in_force(EFFECT_MS).hash == taken.hash, "also before what was built on it holds"
+        assert back.in_force(EFFECT_MS + 50 * WEEK_MS).hash == on_it.hash
+        assert NEW.id in back.in_force(EFFECT_MS + 50 * WEEK_MS).ever
+
+
+def test_whom_a_revived_proposal_would_bring_in_cannot_lift_it() -> None:
+    """It was to bring in more homes than there were; they alone have a quorum on it, of whatever epoch."""
+    many = [Person(30 + n) for n in range(9)]
+    failed = successor(FIRST, add=[person.member() for person in many], epoch=1)
+    taken = ruled(30, 2)
+    history = voted(voted(START, taken, PEOPLE[:3]), failed, [*PEOPLE[:2], *many])
+    on_it = successor(failed, epoch=900, rules=Rules(gate_s=10), effective_ms=EFFECT_MS + 3 * WEEK_MS)
+    history = voted(voted(history, failed, PEOPLE[3:]), on_it, [*many, PEOPLE[3]])
+    assert history.tallies[on_it.hash].accepted
+    assert history.in_force(EFFECT_MS + 50 * WEEK_MS).hash == taken.hash
+
+
 def test_what_holds_does_not_depend_on_the_order_of_the_papers() -> None:
     first = ruled(60)
     changes = [

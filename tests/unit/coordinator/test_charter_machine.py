@@ -36,6 +36,7 @@ class Proposals(RuleBasedStateMachine):
         self.all = self.start
         self.voted: dict[str, int] = {}
         self.now_ms = FOUNDED_MS
+        self.reached = 0
 
     @rule(
         target=proposals,
@@ -118,6 +119,12 @@ class Proposals(RuleBasedStateMachine):
     @invariant()
     def the_papers_fit_each_other(self) -> None:
         self.all.check()
+
+    @invariant()
+    def votes_dated_back_never_take_the_charter_back(self) -> None:
+        reached = self.all.line()[-1].epoch
+        assert reached >= self.reached
+        self.reached = reached
 
     @invariant()
     def who_knows_the_same_lives_by_the_same(self) -> None:
