@@ -1,6 +1,8 @@
 """From a home's configuration and the charter to its links: its own broker to publish on, every neighbour's to read,
 and the meeting brokers, all at once, for both."""
 
+from collections.abc import Callable
+
 from pydantic import SecretStr, ValidationError
 
 from agent.config import HomeConfig, PeerBroker
@@ -15,7 +17,11 @@ from coordinator.toml_file import explain
 
 
 def link_settings(
-    config: HomeConfig, charter: Charter, me: str, identity: Identity | None = None
+    config: HomeConfig,
+    charter: Charter,
+    me: str,
+    identity: Identity | None = None,
+    on_unusable: Callable[[str], None] | None = None,
 ) -> list[LinkSettings]:
     """Return the links of a home: its own broker to publish on, every neighbour's to read, and the meeting brokers.
 
@@ -23,10 +29,12 @@ def link_settings(
 
     Args:
         identity: This home's keys: with them it needs no `mqtt.peers` for neighbours that have an exchange key.
+        on_unusable: Is told of each neighbour that cannot be reached as the charter and the file have it; the links to
+            all others are returned. Nobody whom the charter names can so keep a home from the rest.
 
     Raises:
-        ConfigError: If a neighbour in the file is not in the charter, the charter has one the file lacks, or an
-            address in it cannot be used.
+        ConfigError: If a neighbour in the file is not in the charter; without `on_unusable` also if the charter has
+            one the file lacks, or an address in it cannot be used.
     """
     own = config.mqtt.own
     links = [
@@ -47,15 +55,14 @@ def link_settings(
             f"mqtt.peers: {unknown[0]!r} is no neighbour in the charter; it names {', '.join(sorted(names))}"
         )
     for member in charter.homes:
-        if member.id == me:
+        try:
+            link = None if member.id == me else _neighbour_link(peers.get(member.name), member, charter, me, identity)
+        except ConfigError as error:
+            if on_unusable is None:
+                raise
+            on_unusable(str(error))
             continue
-        peer = peers.get(member.name)
-        if member.broker is None and (peer is None or peer.url is None):
-            continue  # heard at the meeting brokers
-        peer = peer or _agreed(charter, identity, member)
-        if peer is None:
-            raise ConfigError(f"mqtt.peers: {member.name!r} is missing; ask that home for its broker's password")
-        links.append(_peer_link(peer, member, charter.community_id, me))
+        links += [] if link is None else [link]
     for broker in charter.meeting or ():
         if identity is not None and (link := meeting_link(broker, charter, identity)) is not None:
             links.append(link)
@@ -84,17 +91,8 @@ def _owner(config: HomeConfig) -> BrokerUser:
 
 
 def sealer(charter: Charter, identity: Identity) -> Sealer:
-    """Return what seals this home's messages at meeting brokers, for every member with an exchange key.
-
-    Raises:
-        ConfigError: If a member's exchange key cannot be used.
-    """
-    keys = charter.exchange_keys(identity.id)
-    try:
-        return Sealer(identity, charter.community_id, keys)
-    except ValueError as error:
-        whose = charter.by_id[str(error)].name
-        raise ConfigError(f"the charter's exchange_key of {whose} cannot be used: it must be altered") from None
+    """Return what seals this home's messages at meeting brokers, for every member with an exchange key."""
+    return Sealer(identity, charter.community_id, charter.exchange_keys(identity.id))
 
 
 def meeting_link(broker: MeetingBroker, charter: Charter, identity: Identity) -> LinkSettings | None:
@@ -139,11 +137,23 @@ def meeting_broker_users(charter: Charter, identity: Identity) -> tuple[BrokerUs
             f"{charter.name!r} does not meet at this broker: its members add the card with `charter propose --add`"
         )
     passwords = {
-        member.id: _shared(identity, member.exchange_key, charter, broker.id, member.name)
+        member.id: _shared(identity, member.exchange_key, charter, broker.id)
         for member in charter.homes
         if member.exchange_key is not None
     }
     return meeting_users(charter.community_id, passwords)
+
+
+def _neighbour_link(
+    peer: PeerBroker | None, member: Member, charter: Charter, me: str, identity: Identity | None
+) -> LinkSettings | None:
+    """Return the link to a neighbour; None if it is heard at the meeting brokers."""
+    if member.broker is None and (peer is None or peer.url is None):
+        return None
+    peer = peer or _agreed(charter, identity, member)
+    if peer is None:
+        raise ConfigError(f"mqtt.peers: {member.name!r} is missing; ask that home for its broker's password")
+    return _peer_link(peer, member, charter.community_id, me)
 
 
 def _agreed(charter: Charter, identity: Identity | None, member: Member) -> PeerBroker | None:
@@ -157,21 +167,17 @@ def _password(
     """Return what this home and `other`, one of them the owner of `broker`, both know as the password there."""
     if other.exchange_key is None or charter.by_id[identity.id].exchange_key is None:
         return None
-    return _shared(identity, other.exchange_key, charter, broker.id, other.name)
+    return _shared(identity, other.exchange_key, charter, broker.id)
 
 
-def _shared(identity: Identity, exchange_key: str, charter: Charter, broker: str, whose: str) -> str:
+def _shared(identity: Identity, exchange_key: str, charter: Charter, broker: str) -> str:
     """Return the password at a broker that follows from two keys, equal on both sides.
 
     Args:
         broker: Its id.
-        whose: Name of the owner of `exchange_key`, for errors.
     """
     purpose = f"broker password|{charter.community_id}|{broker}"
-    try:
-        return encode_base64(identity.shared_secret(decode_base64(exchange_key), purpose))
-    except ValueError:
-        raise ConfigError(f"the charter's exchange_key of {whose} cannot be used: it must be altered") from None
+    return encode_base64(identity.shared_secret(decode_base64(exchange_key), purpose))
 
 
 def _peer_link(peer: PeerBroker, member: Member, community: str, me: str) -> LinkSettings:

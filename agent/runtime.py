@@ -93,7 +93,9 @@ class Agent:
         self._memory = HomeMemory(config, self.charter.rules, self.clock.now())
         self.home: TradingHome = self._memory.open_home(self._changed)
         self._store = LedgerStore(config.home.data_dir / "ledger.db", self.identity.id)
-        links = link_settings(config, self.charter, self.identity.id, self.identity)
+        links = link_settings(
+            config, self.charter, self.identity.id, self.identity, lambda t: self.notice("warning", t)
+        )
         options = LinkOptions(keepalive_s=config.mqtt.keepalive_s, retry_max_s=config.mqtt.retry_max_s)
         sealing = sealer(self.charter, self.identity) if self.charter.meeting else None
         limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=self.charter.rules.slot_s)
@@ -103,7 +105,7 @@ class Agent:
         self._meter = SlotMeter(
             self.charter.rules.slot_s,
             since=self._memory.counters(),  # what flowed while the agent was away is still counted
-            on_anew=lambda why: self.notice("warning", f"metering begins anew: {why}"),
+            on_anew=lambda why: self._warn(f"metering begins anew: {why}"),
         )
         self._done: deque[SlotEnergy] = deque()
         self._node: Node | None = None
@@ -304,6 +306,9 @@ class Agent:
     def notice(self, level: Level, text: str) -> None:
         """Tell the owner something, once."""
         self._display.notice(level, text)
+
+    def _warn(self, text: str) -> None:
+        self.notice("warning", text)
 
     def _link_notice(self, notice: LinkNotice) -> None:
         self.notice(notice.level, notice.text)

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from coordinator.charter_names import skeleton
-from coordinator.identity import decode_base64, home_id, is_sound_key
+from coordinator.identity import decode_base64, home_id, is_sound_exchange_key, is_sound_key
+from coordinator.links import check_url
 from coordinator.messages import CommunityId, UnixMs
 
 PriceRule = Literal["midpoint", "marginal", "sdr"]
@@ -146,7 +147,7 @@ class Member(Document):
     id: str
     name: DisplayName
     public_key: str
-    broker: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")] | None = None
+    broker: Annotated[str, Field(pattern=r"^[!-~]{1,200}$"), AfterValidator(check_url)] | None = None
     recovery_key: str | None = None
     meter: CharterHash | None = None
     power_limit_w: Annotated[int, Field(ge=1)] | None = None
@@ -163,8 +164,8 @@ class Member(Document):
     def _keys_are_sound(self) -> Self:
         if not all(is_sound_key(key) for key in self.signing_keys):
             raise ValueError(f"member {self.name!r}: a key that no home can have: signatures would fit anything")
-        if self.exchange_key is not None and len(decode_base64(self.exchange_key)) != 32:
-            raise ValueError(f"member {self.name!r}: exchange_key has not 32 bytes")
+        if self.exchange_key is not None and not is_sound_exchange_key(decode_base64(self.exchange_key)):
+            raise ValueError(f"member {self.name!r}: exchange_key makes no secret with anybody")
         return self
 
     @property
@@ -183,7 +184,7 @@ class MeetingBroker(Document):
     """
 
     name: DisplayName
-    url: Annotated[str, Field(pattern=r"^mqtts://[!-~]{1,190}$")]
+    url: Annotated[str, Field(pattern=r"^mqtts://[!-~]{1,190}$"), AfterValidator(check_url)]
     public_key: str
     exchange_key: str
 
@@ -193,7 +194,8 @@ class MeetingBroker(Document):
 
     @model_validator(mode="after")
     def _keys_are_sound(self) -> Self:
-        if not is_sound_key(decode_base64(self.public_key)) or len(decode_base64(self.exchange_key)) != 32:
+        exchange = decode_base64(self.exchange_key)
+        if not is_sound_key(decode_base64(self.public_key)) or not is_sound_exchange_key(exchange):
             raise ValueError(f"meeting broker {self.name!r}: a key that no broker can have")
         return self
 
@@ -217,7 +219,7 @@ class Charter(Document):
     version: Literal[1] = 1
     name: DisplayName
     currency: str = Field(pattern=r"^[A-Z]{3}$")
-    founded_ms: int
+    founded_ms: UnixMs
     rules: Rules
     members: tuple[Member, ...] = Field(min_length=1, max_length=64)
     waiting_s: Annotated[int, Field(ge=0, le=90 * 86400)] | None = None

@@ -182,6 +182,19 @@ def verify(public_key: bytes, signature: bytes, payload: bytes) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
+def is_sound_exchange_key(public_key: bytes) -> bool:
+    """Return whether `Identity.shared_secret` can be used with this X25519 key; with points of small order it cannot.
+
+    References: RFC 7748 section 6.1: private numbers are multiples of eight, so any of them finds all such points.
+    """
+    try:
+        X25519PrivateKey.from_private_bytes(bytes(32)).exchange(X25519PublicKey.from_public_bytes(public_key))
+    except ValueError:
+        return False
+    return True
+
+
 def encode_base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from agent.config import HomeConfig
-from agent.peer_links import broker_users, link_settings, meeting_broker_users, sealer
+from agent.peer_links import broker_users, link_settings, meeting_broker_users
 from coordinator.charter import Charter, MeetingBroker, Member, Rules
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
@@ -114,15 +115,20 @@ def test_a_broker_that_a_charter_does_not_have_has_no_users_there() -> None:
         meeting_broker_users(STREET, CARL)
 
 
-def test_an_exchange_key_that_cannot_be_used_is_named() -> None:
-    broken = charter(
-        member(ANNA, "anna", None),
-        member(BERT, "bert", None).model_copy(update={"exchange_key": encode_base64(bytes(32))}),
-    )
-    with pytest.raises(ConfigError, match="exchange_key of bert cannot be used"):
-        sealer(broken, ANNA)
-    with pytest.raises(ConfigError, match="exchange_key of hub cannot be used"):
-        link_settings(config(), charter(*STREET.members, hub_key=encode_base64(bytes(32))), ANNA.id, ANNA)
+def test_a_meeting_broker_s_key_that_makes_no_secret_never_gets_into_a_charter() -> None:
+    with pytest.raises(ValidationError, match="a key that no broker can have"):
+        charter(*STREET.members, hub_key=encode_base64(bytes(32)))
+
+
+def test_a_neighbour_that_cannot_be_reached_keeps_no_home_from_the_others() -> None:
+    """It gave no exchange key, so no password follows, and the settings were written before it joined."""
+    joined = charter(*STREET.members, member(Identity.from_seed(bytes([9]) * 32), "dora", "mqtts://d", False))
+    told: list[str] = []
+    links = link_settings(config(), joined, ANNA.id, ANNA, told.append)
+    assert {link.name for link in links} == {"anna", "bert", "hub"}
+    assert [("'dora' is missing" in text) for text in told] == [True]
+    with pytest.raises(ConfigError, match="'dora' is missing"):
+        link_settings(config(), joined, ANNA.id, ANNA)
 
 
 def test_a_broker_that_runs_by_itself_lets_in_its_home_by_the_password_of_the_settings() -> None:

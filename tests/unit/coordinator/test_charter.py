@@ -161,6 +161,27 @@ def test_a_key_that_fits_every_message_is_no_member() -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        *({"exchange_key": encode_base64(bytes([n]) + bytes(31))} for n in (0, 1)),
+        {"exchange_key": encode_base64(bytes([0xEC, *[0xFF] * 30, 0x7F]))},
+        {"exchange_key": encode_base64(bytes(31))},
+        *({"broker": url} for url in ("foo", "http://x", "mqtts://10.8.0.4:99999", "mqtts://me@10.8.0.4")),
+    ],
+)
+def test_what_would_stop_the_homes_that_use_it_never_gets_into_a_charter(changes: dict[str, str]) -> None:
+    """Who votes is shown no key: a home could join with one at which the others' agents end."""
+    with pytest.raises(ValidationError):
+        Member.model_validate({**dict(CHARTER.members[0]), **changes})
+
+
+@pytest.mark.parametrize("founded_ms", [-1, 10**18])
+def test_a_founding_is_of_a_day_that_can_be_printed(founded_ms: int) -> None:
+    with pytest.raises(ValidationError, match="founded_ms"):
+        Charter.model_validate({**dict(CHARTER), "founded_ms": founded_ms})
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("home 1", "Home 1"),

@@ -14,7 +14,6 @@ from agent.charter_words import charter_lines
 from coordinator.charter import Charter, Rules
 from coordinator.clock import unix_ms
 from coordinator.codec import encode
-from coordinator.errors import ConfigError
 from coordinator.identity import Identity, encode_base64
 from coordinator.masked_trading import Privacy
 from coordinator.messages import EVERYBODY, Ask, Deviation, Message, Presence, Sealed
@@ -40,11 +39,10 @@ def test_masked_bids_need_an_exchange_key_of_every_member() -> None:
         altered(STREET.charter, members=(bare, *STREET.charter.members[1:]))
 
 
-def test_a_key_that_makes_no_secret_is_named_with_its_home() -> None:
+def test_a_key_that_makes_no_secret_never_gets_into_a_charter() -> None:
     weak = STREET.charter.members[1].model_copy(update={"exchange_key": encode_base64(bytes(32))})
-    charter = altered(STREET.charter, members=(STREET.charter.members[0], weak, *STREET.charter.members[2:]))
-    with pytest.raises(ConfigError, match=f"exchange_key of {weak.name}"):
-        Privacy.of(charter, STREET.members[0], 1)
+    with pytest.raises(ValidationError, match=f"{weak.name}.*makes no secret"):
+        altered(STREET.charter, members=(STREET.charter.members[0], weak, *STREET.charter.members[2:]))
 
 
 def test_a_price_rule_that_needs_every_bid_is_refused() -> None:
