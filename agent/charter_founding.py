@@ -125,19 +125,29 @@ def draft_founding(
             f"this home is in {here.name!r}: invite new homes there, or found anew from a folder of its own "
             "(`commonwatt init FOLDER`) when all balances are settled"
         )
-    slot_s = int(rules.get("slot_s", here.rules.slot_s))
-    usual = here.rules if slot_s == here.rules.slot_s else Rules.for_slot(slot_s, 86400 // slot_s)
     founders = {card.member.id: card.member for card in cards} | {me.id: me}
     return checked(
         Charter,
         name=name,
         currency=here.currency,
         founded_ms=founded_ms,
-        rules=checked(Rules, **{**usual.model_dump(), **rules}),
+        rules=altered(here.rules, rules),
         members=tuple(sorted(founders.values(), key=lambda member: member.id)),
         waiting_s=waiting_s,
         meeting=tuple(sorted(meeting, key=lambda broker: broker.name)) or None,
     )
+
+
+def altered(rules: Rules, changes: RuleChanges) -> Rules:
+    """Return rules with some changed; with another length of the slot, times and horizon follow it.
+
+    Raises:
+        ConfigError: It names what cannot be.
+    """
+    slot_s = changes.get("slot_s", rules.slot_s)
+    longer = type(slot_s) is int and slot_s > 0 and slot_s != rules.slot_s
+    times = Rules.times_for(slot_s) if longer else {}
+    return checked(Rules, **{**rules.model_dump(), **times, **changes})
 
 
 def found_alone(config: HomeConfig, identity: Identity, left: Charter, founded_ms: int) -> History:

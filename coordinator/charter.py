@@ -91,6 +91,12 @@ class Rules(Document):
         return self
 
     @model_validator(mode="after")
+    def _a_day_at_most(self) -> Self:
+        if 86400 % self.slot_s or self.slot_s * self.horizon_slots > 86400:
+            raise ValueError("slot_s must divide a day, and slot_s * horizon_slots be a day at most: so far homes plan")
+        return self
+
+    @model_validator(mode="after")
     def _times_fall(self) -> Self:
         times = [self.ready_s, self.rounds_s, self.offers_s, self.expiry_s, self.gate_s]
         if times != sorted(times, reverse=True) or len(set(times)) != len(times) or self.gate_s < 0:
@@ -123,14 +129,17 @@ class Rules(Document):
     @classmethod
     def for_slot(cls, slot_s: int, horizon_slots: int, **changes: int | bool | str) -> "Rules":
         """Return the default rules with every time in proportion to the slot's length."""
-        times = {
-            name: slot_s * cls.model_fields[name].default // cls.model_fields["slot_s"].default for name in _SCALED
-        }
+        return cls.model_validate({**cls.times_for(slot_s), "horizon_slots": horizon_slots, **changes})
+
+    @classmethod
+    def times_for(cls, slot_s: int) -> dict[str, int]:
+        """Return the rules that follow from the slot's length, and that: usual times, and a day as the horizon."""
         base_s = cls.model_fields["slot_s"].default
+        times = {name: slot_s * cls.model_fields[name].default // base_s for name in _SCALED}
         # Networks are no faster in a short slot, but in a long one as many messages must do.
         for name in ("deviation_s", "deviation_life_s"):
             times[name] = cls.model_fields[name].default * max(slot_s, base_s) // base_s
-        return cls.model_validate({"slot_s": slot_s, "horizon_slots": horizon_slots, **times, **changes})
+        return {"slot_s": slot_s, "horizon_slots": 86400 // slot_s, **times}
 
 
 class Member(Document):

@@ -175,10 +175,17 @@ def test_what_would_stop_the_homes_that_use_it_never_gets_into_a_charter(changes
         Member.model_validate({**dict(CHARTER.members[0]), **changes})
 
 
+@pytest.mark.parametrize("rules", [{"slot_s": 3600}, {"horizon_slots": 97}, {"slot_s": 1000, "horizon_slots": 10}])
+def test_a_horizon_is_a_day_at_most_in_slots_that_divide_it(rules: dict[str, int]) -> None:
+    """Homes forecast no further: such rules would end every agent at the same minute."""
+    with pytest.raises(ValidationError, match="a day at most"):
+        Rules(**rules)
+
+
 @pytest.mark.parametrize("founded_ms", [-1, 10**18])
 def test_a_founding_is_of_a_day_that_can_be_printed(founded_ms: int) -> None:
-    with pytest.raises(ValidationError, match="founded_ms"):
-        Charter.model_validate({**dict(CHARTER), "founded_ms": founded_ms})
+    with pytest.raises(ValidationError, match=r"1 validation error for Charter\nfounded_ms"):
+        Charter(name="lane", currency="EUR", founded_ms=founded_ms, rules=Rules(), members=CHARTER.members)
 
 
 @pytest.mark.parametrize(
