@@ -36,16 +36,46 @@ def current_charter(config: HomeConfig, identity: Identity, now: datetime) -> Ch
         return state.history().in_force(now_ms, state.left())
 
 
+class _Lookout:
+    """Looks again and again, and checks all signatures only when papers or time can have changed what they say."""
+
+    def __init__(self, config: HomeConfig, identity: Identity) -> None:
+        self._config, self._identity = config, identity
+        self._state = CharterState(config, identity.id)
+        self._seen: tuple[bytes, Charter] | None = None
+        self._from_ms = self._until_ms = 0
+
+    def look(self, now: datetime) -> Charter:
+        """Return what `current_charter` returns."""
+        now_ms, papers = unix_ms(now), self._papers()
+        if self._seen is not None and self._seen[0] == papers and self._from_ms <= now_ms < self._until_ms:
+            return self._seen[1]
+        self._seen = None
+        charter = current_charter(self._config, self._identity, now)
+        self._from_ms = now_ms
+        self._until_ms = min((at_ms for at_ms in self._state.moments() if at_ms > now_ms), default=2**63)
+        if self._papers() == papers:
+            self._seen = (papers, charter)
+        return charter
+
+    def _papers(self) -> bytes:
+        try:
+            return self._state.papers()
+        except OSError as error:
+            raise ConfigError(f"the charter's papers cannot be read ({error.strerror})") from None
+
+
 async def until_changed(charter: Charter, config: HomeConfig, identity: Identity, clock: Clock) -> None:
     """Run while `charter` holds.
 
     Raises:
         CharterChangedError: When it does not any more.
     """
+    lookout = _Lookout(config, identity)
     while True:
         await asyncio.sleep(LOOK_S)
         try:
-            now = current_charter(config, identity, clock.now())
+            now = await asyncio.to_thread(lookout.look, clock.now())
         except ConfigError:
             continue  # somebody copies the file right now, or broke it: what was read holds, and `check` says it
         if (now.hash, now.homes) != (charter.hash, charter.homes):

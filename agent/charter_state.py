@@ -79,9 +79,12 @@ class CharterState:
         write_durably(self._folder / CARD_FILE, member.model_dump_json(indent=2, exclude_none=True))
 
     def adopt(self, now: datetime) -> Charter | None:
-        """Go over to the community to come, if this home is a member of it by now; return its charter then."""
+        """Go over to the community to come, if this home is a member of it by now; return its charter then.
+
+        Not while it lives with others: no paper of somebody else moves a home, `charter leave` comes first.
+        """
         coming = self.coming()
-        if coming is None or coming.unsigned:
+        if coming is None or coming.unsigned or self.lives_with_others(now):
             return None
         check_founding(coming)
         coming.check()
@@ -91,6 +94,22 @@ class CharterState:
         self.replace(coming)
         remove_durably(self._folder / NEXT_FILE)
         return charter
+
+    def lives_with_others(self, now: datetime) -> bool:
+        """Return whether this home is a member of a community with other homes in it."""
+        here = self.history().in_force(unix_ms(now))
+        return self.me in here.by_id and len(here.homes) > 1
+
+    def papers(self) -> bytes:
+        """Return what is on the disk of this community's papers and of those of one to come, as it is."""
+        files = (self._path, self._folder / NEXT_FILE)
+        return b"\0".join(file.read_bytes() if file.exists() else b"" for file in files)
+
+    def moments(self) -> set[int]:
+        """Return when, in Unix milliseconds, something in the papers takes effect."""
+        histories = [self.history(), *([] if (coming := self.coming()) is None else [coming])]
+        papers = [paper for each in histories for paper in (*each.known.values(), *each.departures)]
+        return {paper.effective_ms for paper in papers}
 
     def replace(self, history: History) -> None:
         """Go over to another community; the papers of the one left behind stay beside, under its id."""

@@ -76,6 +76,45 @@ def test_a_running_home_notices(homes: list[Home], monkeypatch: pytest.MonkeyPat
         asyncio.run(stays())
 
 
+def test_papers_are_checked_again_only_when_they_or_the_time_can_have_changed_what_holds(
+    homes: list[Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, looks, real = homes[0], [], current_charter
+    anna.charter()
+
+    def counted(config: HomeConfig, identity: Identity, now: datetime) -> Charter:
+        looks.append(now)
+        return real(config, identity, now)
+
+    monkeypatch.setattr(charter_now, "current_charter", counted)
+    lookout = charter_now._Lookout(anna.config, anna.identity)
+    for minute in range(5):
+        assert lookout.look(NOW + timedelta(minutes=minute)).name == "elm"
+    assert looks == [NOW]
+    history = anna.state.history()
+    word = depart(history.charter.community_id, homes[1].identity.id, homes[1].identity, unix_ms(NOW) + 3_600_000)
+    anna.state.save(history.merged(History(charter=history.charter, signatures={}, departures=(word,))))
+    assert len(lookout.look(NOW + timedelta(minutes=5)).homes) == 2
+    assert len(lookout.look(NOW + timedelta(minutes=59)).homes) == 2
+    assert len(lookout.look(NOW + timedelta(minutes=60)).homes) == 1
+    assert len(looks) == 3
+
+
+def test_a_home_that_lives_with_others_is_moved_by_no_paper_of_theirs(homes: list[Home]) -> None:
+    anna = homes[0]
+    anna.charter()
+    elsewhere = Charter(
+        name="oak", currency="EUR", founded_ms=unix_ms(NOW), rules=Rules(), members=anna.state.history().charter.members
+    )
+    signatures = {home.identity.id: encode_base64(home.identity.sign(elsewhere.canonical)) for home in homes}
+    anna.state.save_coming(History(charter=elsewhere, signatures=signatures))
+    assert anna.charter().name == "elm"
+    history = anna.state.history()
+    word = depart(history.charter.community_id, anna.identity.id, anna.identity, unix_ms(NOW))
+    anna.state.save(history.merged(History(charter=history.charter, signatures={}, departures=(word,))))
+    assert anna.charter().name == "oak"
+
+
 def test_who_left_lives_on_alone_and_still_knows_its_partners_keys(homes: list[Home]) -> None:
     anna, bert = homes
     anna.charter()
