@@ -7,11 +7,12 @@ from pathlib import Path
 
 from agent.charter_blocks import BrokerCard, Card, Paper
 from agent.charter_papers import add_paper, community_of
-from agent.charter_proposal import Wishes, draft_change
+from agent.charter_proposal import EPOCHS_AHEAD, Wishes, draft_change, next_epoch, reached_epoch
 from agent.charter_state import CharterState
 from agent.charter_words import when
 from agent.config import HomeConfig
 from coordinator.charter import Charter, Member
+from coordinator.charter_flood import without_flood
 from coordinator.charter_history import Change, History
 from coordinator.charter_votes import Departure, Vote, cast, deadline_ms, depart
 from coordinator.clock import unix_ms
@@ -61,6 +62,7 @@ class CharterDesk:
         """
         history, coming = self.state.history(), self.state.coming()
         lines: list[str] = []
+        given: list[Charter] = []
         for paper in papers:
             match paper:
                 case Card():
@@ -73,6 +75,7 @@ class CharterDesk:
                     coming = self._coming(coming, paper)
                 case Change() | Vote() | Departure():
                     community = community_of(paper)
+                    given += [paper.charter] if isinstance(paper, Change) else []
                     if community == history.charter.community_id:
                         history = add_paper(history, paper)
                     elif coming is not None and community == coming.charter.community_id:
@@ -82,16 +85,24 @@ class CharterDesk:
                             f"a paper of another community ({community}): this home is in "
                             f"{history.charter.name!r} ({history.charter.community_id})"
                         )
-        history.check()
-        self.state.save(history)
+        history, lines = _kept(history, given, lines)
         if coming is not None:
-            coming.check()
+            coming, lines = _kept(coming, given, lines)
             self.state.save_coming(coming)
+        self.state.save(history)
         return lines
 
     def _coming(self, coming: History | None, paper: History) -> History:
         if coming is not None and coming.charter == paper.charter:
             return coming.merged(paper)
+        for left in self.state.left_histories():
+            if left.charter == paper.charter:
+                paper = paper.merged(left)
+        if self.me in paper.gone(paper.line(), self.now_ms):
+            raise ConfigError(
+                f"this home left {paper.charter.name!r}, and with this key for good: to join again it needs a folder "
+                "and a key of its own (`commonwatt init FOLDER`)"
+            )
         mine = next((member for member in paper.charter.members if member.id == self.me), None)
         if paper.unsigned and mine is None:
             raise ConfigError(f"the founding of {paper.charter.name!r} does not name this home: send your card first")
@@ -111,15 +122,21 @@ class CharterDesk:
     # Proposals and votes
 
     def propose(self, wishes: Wishes) -> Said:
-        """Write a change and vote for it."""
-        history = self.state.history()
-        charter = draft_change(history, wishes, epoch=self._next_epoch(history), now_ms=self.now_ms)
-        self.state.save(add_paper(history, Change(charter=charter)))
-        return self.vote(charter)
+        """Write a change and vote for it.
 
-    def _next_epoch(self, history: History) -> int:
-        mine = [vote.epoch for vote in self.state.votes() if vote.community == history.charter.community_id]
-        return max(*(charter.epoch for charter in history.known.values()), *mine, 0) + 1
+        Raises:
+            ConfigError: If it cannot be had. Nothing is kept then.
+        """
+        return self._propose(self.state.history(), wishes)
+
+    def _propose(self, history: History, wishes: Wishes) -> Said:
+        charter = draft_change(history, wishes, epoch=next_epoch(history, self._own_epoch(history)), now_ms=self.now_ms)
+        return self._sign(add_paper(history, Change(charter=charter)), charter)
+
+    def _own_epoch(self, history: History) -> int:
+        """Return the last epoch this home voted in."""
+        mine = (vote.epoch for vote in self.state.votes() if vote.community == history.charter.community_id)
+        return max(mine, default=0)
 
     def awaiting(self) -> list[Charter]:
         """Return what this home could sign now: an unfinished founding, or open proposals it has not voted for."""
@@ -134,9 +151,14 @@ class CharterDesk:
         ]
         return foundings + changes
 
-    def barred_by(self, charter: Charter) -> int | None:
-        """Return the epoch of this home's vote for another proposal that forbids it to vote for this one."""
-        return _bar(charter, self._given(charter, self.papers_of(charter), self.me))
+    def barred_by(self, charter: Charter) -> str | None:
+        """Return why this home may not vote for a proposal; None if it may."""
+        history = self.papers_of(charter)
+        return _bar(charter, self._given(charter, history, self.me)) or self._too_far(charter, history)
+
+    def _too_far(self, charter: Charter, history: History) -> str | None:
+        latest = reached_epoch(history, self._own_epoch(history)) + EPOCHS_AHEAD
+        return f"no epoch after {latest} is voted for yet" if charter.epoch > latest else None
 
     def _given(self, charter: Charter, history: History, member: str) -> list[Vote]:
         """Return every vote of the member that is known here."""
@@ -172,8 +194,10 @@ class CharterDesk:
             ConfigError: If that member voted in that epoch or a later one for something else, or the time is over.
         """
         history = self.papers_of(charter)
-        if charter.follows is None:
-            return self._sign_founding(history)
+        return self._sign_founding(history) if charter.follows is None else self._sign(history, charter, recovery)
+
+    def _sign(self, history: History, charter: Charter, recovery: Path | None = None) -> Said:
+        """Vote for a proposal that is in the papers; both are kept then, and not before all is checked."""
         prev = _prev(charter, history)
         if not self._in_time(charter, prev):
             raise ConfigError("the time to vote for it is over: propose it again")
@@ -182,8 +206,10 @@ class CharterDesk:
         entry = next((each for each in charter.members if each.id == self.me), None)
         if entry is not None and entry not in prev.members and entry != self.state.card():
             raise ConfigError("it has another entry for this home than its card: do not sign it")
-        self._keep(history.with_votes([self._cast(charter, history, member, identity)]))
-        change = next(each for each in self.papers_of(charter).changes if each.charter == charter)
+        history.check()
+        history = history.with_votes([self._cast(charter, history, member, identity)])
+        self._keep(history)
+        change = next(each for each in history.changes if each.charter == charter)
         return Said(
             lines=[f"Voted for proposal {charter.hash[:8]} of epoch {charter.epoch}."],
             papers=[Change(charter=charter, votes=change.votes)],
@@ -195,11 +221,8 @@ class CharterDesk:
         for vote in mine:
             if vote.charter == charter.hash:
                 return vote
-        if (last := _bar(charter, mine)) is not None:
-            raise ConfigError(
-                f"this member voted for another proposal in epoch {last}, and nobody votes twice or back: "
-                f"propose this again, it then has an epoch after {last}"
-            )
+        if (bar := _bar(charter, mine) or self._too_far(charter, history)) is not None:
+            raise ConfigError(f"{bar}: propose this again, it then has an epoch that can be voted for")
         vote = cast(charter, member, identity, self.now_ms)
         self.state.add_vote(vote)
         return vote
@@ -219,10 +242,14 @@ class CharterDesk:
         if len(history.in_force(self.now_ms).homes) == 1:
             raise ConfigError("this home is alone: there is nobody to leave")
         paper = depart(history.charter.community_id, self.me, self._identity, self.now_ms + 1000 * in_s)
-        self.state.save(add_paper(history, paper))
-        proposed = self.propose(Wishes(remove=[self.me]))
-        lines = [f"This home leaves {history.charter.name!r} at {when(paper.effective_ms)}.", *proposed.lines]
-        return Said(lines=lines, papers=[paper, *proposed.papers])
+        history = add_paper(history, paper)
+        left = f"This home leaves {history.charter.name!r} at {when(paper.effective_ms)}."
+        try:
+            proposed = self._propose(history, Wishes(remove=[self.me]))
+        except ConfigError as error:  # to leave, nobody has to agree
+            self.state.save(history)
+            return Said(lines=[left, f"The charter without it was not proposed: {error}."], papers=[paper])
+        return Said(lines=[left, *proposed.lines], papers=[paper, *proposed.papers])
 
     def suspend(self, recovery: Path) -> Said:
         """Suspend the member whose recovery key this is, at once and without a vote."""
@@ -234,10 +261,32 @@ class CharterDesk:
         return Said(lines=[text], papers=[paper])
 
 
-def _bar(charter: Charter, given: Iterable[Vote]) -> int | None:
-    """Return the epoch of the vote that forbids one for `charter`: of the same epoch or a later one, for another."""
+def _bar(charter: Charter, given: Iterable[Vote]) -> str | None:
+    """Return which vote forbids one for `charter`: of its epoch or a later one, for another; None if none does."""
     others = [vote.epoch for vote in given if vote.charter != charter.hash and vote.epoch >= charter.epoch]
-    return max(others, default=None)
+    text = "this member voted for another proposal in epoch {}, and nobody votes twice or back"
+    return text.format(max(others)) if others else None
+
+
+def _kept(history: History, given: Iterable[Charter], lines: list[str]) -> tuple[History, list[str]]:
+    """Return the papers that are kept of those that came, all checked, and what is to be said.
+
+    Raises:
+        ConfigError: If a signature fits nothing, or one of the proposals given by itself is not among them.
+    """
+    kept = without_flood(history)
+    kept.check()
+    left_out = history.known.keys() - kept.known.keys()
+    for charter in given:
+        if charter.hash in left_out:
+            raise ConfigError(
+                f"proposal {charter.hash[:8]}: no member has signed it in time, its signers have newer ones, or it "
+                "follows one that is not accepted here: a neighbour's `charter invite` has all that counts"
+            )
+    return kept, [
+        *lines,
+        *([f"Left out {len(left_out)} proposals that nobody who may vote wants."] if left_out else []),
+    ]
 
 
 def _prev(charter: Charter, history: History) -> Charter:

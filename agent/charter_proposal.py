@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.charter_blocks import Card
-from agent.charter_founding import RuleChanges, checked
-from coordinator.charter import Charter, Follows, MeetingBroker, Member, Rules
+from agent.charter_founding import RuleChanges, altered, checked
+from coordinator.charter import Charter, Follows, MeetingBroker, Member
 from coordinator.charter_history import History
 from coordinator.errors import ConfigError
+
+EPOCHS_AHEAD = 1000
+"""A home votes for no epoch further from those reached: who could raise them at will could use them up."""
+LAST_EPOCH = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,38 @@ class Wishes:
         brokers = {broker.name for broker in prev.meeting or ()}
         adds = self.cards or self.meeting or self.rules or self.waiting_s is not None
         return bool(self.remove) and not adds and not brokers.intersection(self.remove)
+
+
+def reached_epoch(history: History, own: int) -> int:
+    """Return the epoch that members who keep to the rules have reached with their charters and votes.
+
+    Fewer than a third of the members may not: as many of the highest are passed over.
+
+    Args:
+        own: The last epoch this home voted in.
+    """
+    line = history.line()
+    last = dict.fromkeys((member.id for member in line[-1].members), 0)
+    for change in history.changes:
+        for vote in change.votes:
+            if vote.member in last:
+                last[vote.member] = max(last[vote.member], vote.epoch)
+    trusted = sorted(last.values())[-1 - (len(last) - 1) // 3]
+    return max(own, trusted, *(charter.epoch for charter in line))
+
+
+def next_epoch(history: History, own: int) -> int:
+    """Return an epoch in which all who keep to the rules can still vote.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    reached = reached_epoch(history, own)
+    known = (charter.epoch for charter in history.known.values())
+    made = max(reached, *(epoch for epoch in known if epoch <= reached + EPOCHS_AHEAD // 2)) + 1
+    if made > LAST_EPOCH:
+        raise ConfigError("a member voted in the last epoch there is: nothing can be proposed here any more")
+    return made
 
 
 def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -> Charter:
@@ -57,7 +93,7 @@ def draft_change(history: History, wishes: Wishes, *, epoch: int, now_ms: int) -
         name=prev.name,
         currency=prev.currency,
         founded_ms=prev.founded_ms,
-        rules=checked(Rules, **{**prev.rules.model_dump(), **wishes.rules}),
+        rules=altered(prev.rules, wishes.rules),
         members=tuple(sorted(members.values(), key=lambda member: member.id)),
         waiting_s=prev.waiting_s if wishes.waiting_s is None else wishes.waiting_s,
         meeting=tuple(meeting[name] for name in sorted(meeting)) or None,

@@ -106,9 +106,13 @@ def proposal_lines(change: Change, history: History, now_ms: int) -> list[str]:
         *(f"  {line}" for line in differences(prev, charter)),
         f"  votes: {len(tally.voters)} of {tally.quorum} needed: {names(tally.voters, prev)}",
     ]
+    if gone := [each for each in history.overtaken(charter, now_ms) if not tally.accepted]:
+        lines.append(f"  would make void what was accepted and waits: {', '.join(each.hash[:8] for each in gone)}")
     if tally.unsigned:
         lines.append(f"  own signature missing: {names(tally.unsigned, charter)}")
-    if tally.accepted:
+    if change in history.void_changes(now_ms):
+        lines.append("  void, though accepted: another charter took the place of the one it follows; propose it again")
+    elif tally.accepted:
         lines.append(f"  accepted: takes effect {when(charter.effective_ms)}")
     elif latest_ms is not None and now_ms > latest_ms:
         lines.append(f"  failed: votes counted until {when(latest_ms)}")
@@ -128,7 +132,7 @@ def overview(history: History, coming: History | None, now_ms: int) -> list[str]
     """
     here = history.in_force(now_ms)
     lines = charter_lines(here)
-    for change in history.open_changes(now_ms):
+    for change in (*history.open_changes(now_ms), *history.void_changes(now_ms)):
         lines += ["", *proposal_lines(change, history, now_ms)]
     for paper in history.departures:
         if paper.member in here.by_id:
@@ -148,7 +152,7 @@ def _coming_lines(coming: History, now_ms: int) -> list[str]:
         head = [f"founding of {coming.charter.name!r} ({coming.charter.community_id}):"]
         body = [*charter_lines(coming.charter)[1:], f"not signed yet by {', '.join(coming.unsigned)}"]
     else:
-        head = [f"{coming.charter.name!r}, in which this home is no member yet:"]
+        head = [f"{coming.charter.name!r}, where this home does not live yet:"]
         body = charter_lines(coming.in_force(now_ms))
         for change in coming.open_changes(now_ms):
             body += proposal_lines(change, coming, now_ms)

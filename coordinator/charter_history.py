@@ -8,7 +8,7 @@ sets. Proposals and accepted changes differ only in their votes.
 from collections.abc import Iterable
 from functools import cached_property
 
-from coordinator.charter import Charter, Document
+from coordinator.charter import Charter, Document, Member
 from coordinator.charter_votes import Departure, Tally, Vote, is_of, names, tally
 from coordinator.errors import ConfigError
 from coordinator.identity import decode_base64, verify
@@ -36,15 +36,17 @@ class History(Document):
     def unsigned(self) -> tuple[str, ...]:
         """Names of the founders whose signature is missing or does not fit."""
         return tuple(
-            member.name for member in self.charter.members if not self._signed_founding(member.id, member.public_key)
+            member.name
+            for member in self.charter.members
+            if not self._signed_founding(self.signatures.get(member.id, ""), member)
         )
 
-    def _signed_founding(self, member: str, public_key: str) -> bool:
+    def _signed_founding(self, text: str, founder: Member) -> bool:
         try:
-            signature = decode_base64(self.signatures.get(member, ""))
+            signature = decode_base64(text)
         except ValueError:
             return False
-        return verify(decode_base64(public_key), signature, self.charter.canonical)
+        return verify(decode_base64(founder.public_key), signature, self.charter.canonical)
 
     @cached_property
     def known(self) -> dict[str, Charter]:
@@ -67,22 +69,30 @@ class History(Document):
         """
         if len(self.changes) > CHANGES_MAX:
             raise ConfigError(f"more than {CHANGES_MAX} proposals")
-        lost = [change.charter.epoch for change in self.changes if _prev(change.charter) not in self.known]
-        if lost:
-            raise ConfigError(
-                f"epoch {lost[0]} follows a charter that is not here: a neighbour's `charter invite` has it"
-            )
+        self.refuse_lost()
         for change in self.changes:
             prev = self.known[_prev(change.charter)]
             if (problem := self.tallies[change.charter.hash].objection) is not None:
                 raise ConfigError(f"epoch {change.charter.epoch} cannot follow epoch {prev.epoch}: {problem}")
-            entries = (*prev.members, *change.charter.members)
             for vote in change.votes:
+                entries = (*prev.members, *(change.charter.members if vote.key == "own" else ()))
                 if not names(vote, change.charter) or not any(is_of(vote, entry) for entry in entries):
                     raise ConfigError(f"a vote for epoch {change.charter.epoch} is of nobody who may vote")
         for departure in self.departures:
             if departure.community != self.charter.community_id or not self._fits(departure):
                 raise ConfigError("a departure is signed by nobody who may say so")
+
+    def refuse_lost(self) -> None:
+        """Refuse a proposal that follows a charter that is not here.
+
+        Raises:
+            ConfigError: It names the epoch.
+        """
+        lost = [change.charter.epoch for change in self.changes if _prev(change.charter) not in self.known]
+        if lost:
+            raise ConfigError(
+                f"epoch {lost[0]} follows a charter that is not here: a neighbour's `charter invite` has it"
+            )
 
     def _fits(self, departure: Departure) -> bool:
         return any(
@@ -166,25 +176,73 @@ class History(Document):
 
     def open_changes(self, now_ms: int) -> list[Change]:
         """Return what follows the charter in force or one that is to follow it, and does not hold yet; oldest first."""
-        coming = {charter.hash for charter in self.line()[len(self.line(now_ms)) - 1 :]}
-        here = {self.line(now_ms)[-1].hash} | coming
-        held = {charter.hash for charter in self.line(now_ms)}
-        waiting = [c for c in self.changes if _prev(c.charter) in here and c.charter.hash not in held]
-        return sorted(waiting, key=lambda change: (change.charter.epoch, change.charter.hash))
+        held, here = self._held_and_followed(now_ms)
+        return [each for each in self._sorted if _prev(each.charter) in here and each.charter.hash not in held]
+
+    def void_changes(self, now_ms: int) -> list[Change]:
+        """Return what was accepted and will not hold: another charter took the place of the one it follows."""
+        held, here = self._held_and_followed(now_ms)
+        return [
+            each
+            for each in self._sorted
+            if self.tallies[each.charter.hash].accepted
+            and each.charter.effective_ms > now_ms
+            and each.charter.hash not in held
+            and _prev(each.charter) not in here
+        ]
+
+    def overtaken(self, charter: Charter, now_ms: int) -> list[Charter]:
+        """Return the accepted charters still to come that would never hold if this one were accepted."""
+        accepted = self._accepted.get(_prev(charter), [])
+        return [each for each in accepted if now_ms < each.effective_ms and each.epoch < charter.epoch]
+
+    def _held_and_followed(self, now_ms: int) -> tuple[set[str], set[str]]:
+        """Return the hashes of what held until now, and of what a change may follow: what holds and what is to."""
+        line = self.line(now_ms)
+        held = {charter.hash for charter in line}
+        return held, {charter.hash for charter in self.line()} - held | {line[-1].hash}
+
+    @cached_property
+    def _sorted(self) -> list[Change]:
+        return sorted(self.changes, key=lambda change: (change.charter.epoch, change.charter.hash))
 
     def merged(self, other: "History") -> "History":
-        """Return the union of two sets of papers of one community."""
+        """Return the union of two sets of papers of one community, written in one order.
+
+        Of votes that differ only in their date the earliest is kept: it counts whenever one of them does. Of two
+        signatures of one founder the one that fits is.
+        """
         charters = {**self.known, **other.known}
-        votes: dict[str, dict[Vote, None]] = {key: {} for key in charters if key != self.charter.hash}
+        votes: dict[str, dict[tuple[str, str], Vote]] = {key: {} for key in charters if key != self.charter.hash}
         for change in (*self.changes, *other.changes):
-            votes[change.charter.hash].update(dict.fromkeys(change.votes))
+            given = votes[change.charter.hash]
+            for vote in change.votes:
+                given[vote.member, vote.key] = min(given.get((vote.member, vote.key), vote), vote, key=_vote_order)
         # Every part was checked when it was read; checking it again at each merge would be most of the work.
-        changes = tuple(
-            Change.model_construct(charter=charters[key], votes=tuple(given)) for key, given in votes.items()
+        changes = [
+            Change.model_construct(charter=charters[key], votes=tuple(given[by] for by in sorted(given)))
+            for key, given in votes.items()
+        ]
+        gone: dict[tuple[str, str], Departure] = {}
+        for paper in (*self.departures, *other.departures):
+            by = (paper.member, "own" if paper.key == "own" else paper.signature)  # a recovery key may be a later one
+            gone[by] = min(gone.get(by, paper), paper, key=lambda each: (each.effective_ms, each.signature))
+        return History(
+            charter=self.charter,
+            signatures=self._signatures(other),
+            changes=tuple(sorted(changes, key=lambda each: (each.charter.epoch, each.charter.hash))),
+            departures=tuple(gone[by] for by in sorted(gone)),
         )
-        departures = tuple(dict.fromkeys((*self.departures, *other.departures)))
-        signatures = {**other.signatures, **self.signatures}
-        return History(charter=self.charter, signatures=signatures, changes=changes, departures=departures)
+
+    def _signatures(self, other: "History") -> dict[str, str]:
+        """Return the founders' signatures of both, those that fit before others."""
+        found: dict[str, str] = {}
+        for founder in self.charter.members:
+            given = {each.signatures[founder.id] for each in (self, other) if founder.id in each.signatures}
+            if given:
+                misfits = {text: not self._signed_founding(text, founder) for text in given} if len(given) > 1 else {}
+                found[founder.id] = min(given, key=lambda text: (misfits.get(text, False), text))
+        return found
 
     def with_votes(self, votes: Iterable[Vote]) -> "History":
         """Return these papers with further votes for known proposals; a vote for an unknown one is left out."""
@@ -194,6 +252,10 @@ class History(Document):
             for change in self.changes
         )
         return self.merged(History(charter=self.charter, signatures={}, changes=more))
+
+
+def _vote_order(vote: Vote) -> tuple[int, str]:
+    return vote.voted_ms, vote.signature
 
 
 def _prev(charter: Charter) -> str:

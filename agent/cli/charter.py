@@ -214,9 +214,8 @@ def vote(
             else:
                 lines.append("Not signed.")
         for charter in [] if chosen or recovery is not None else home.desk.open():
-            if (epoch := home.desk.barred_by(charter)) is not None:
-                voted = f"this home voted for another proposal in epoch {epoch}, and nobody votes twice or back"
-                lines.append(f"Not signed: {charter.hash[:8]} of epoch {charter.epoch}: {voted}.")
+            if (bar := home.desk.barred_by(charter)) is not None:
+                lines.append(f"Not signed: {charter.hash[:8]} of epoch {charter.epoch}: {bar}.")
         adopted = home.desk.state.adopt(home.desk.now)
         said = Said(lines=[*lines, *_open(home)], papers=papers, next_steps=_after_vote(home, adopted, papers))
         view.show(said, as_json=as_json)
@@ -325,4 +324,7 @@ def _after_vote(home: _Home, adopted: Charter | None, papers: list[Paper]) -> li
     coming = home.desk.state.coming()
     if coming is not None and coming.unsigned:
         return [*send, f"Still to sign: {', '.join(coming.unsigned)}. Paste their answers as you pasted this one."]
+    if coming is not None and home.desk.me in coming.in_force(home.desk.now_ms).by_id:
+        to, here = coming.charter.name, home.here().name
+        return [*send, f"This home goes over to {to!r} when it has left {here!r}: commonwatt charter leave"]
     return send

@@ -106,6 +106,7 @@ def show_json(history: History, coming: History | None, now_ms: int) -> None:
             }
             for change in history.open_changes(now_ms)
         ],
+        "void": [change.charter.hash for change in history.void_changes(now_ms)],
         "coming": None if coming is None else {"community": coming.charter.community_id, "unsigned": coming.unsigned},
         "text": overview(history, coming, now_ms),
     }

@@ -10,10 +10,14 @@ import pytest
 from running_home import Files, first_home, running, until
 from typer.testing import CliRunner
 
-from agent.charter_blocks import read_blocks
+from agent.charter_blocks import block, read_blocks
+from agent.charter_now import current_charter
 from agent.cli.main import app
+from agent.config import load_config
 from agent.first_files import write_first_files
-from coordinator.charter_history import Change
+from coordinator.charter import Charter, Follows
+from coordinator.charter_history import Change, History
+from coordinator.charter_votes import cast
 from coordinator.errors import ConfigError
 from coordinator.identity import Identity
 
@@ -96,6 +100,85 @@ def test_three_found_a_fourth_joins_one_leaves(homes: list[Home]) -> None:
     for home in (anna, carl, dora):
         home.charter("vote", "--yes", paste=goodbye + more)
         assert home.members == ["anna", "carl", "dora"]
+
+
+def _history(home: Home) -> History:
+    return next(paper for paper in read_blocks(home.charter("invite")) if isinstance(paper, History))
+
+
+def _unsigned(charter: Charter, epoch: int) -> Change:
+    follows = Follows(
+        community=charter.community_id, epoch=epoch, prev=charter.hash, effective_ms=charter.founded_ms + 10**10
+    )
+    plain = {name: getattr(charter, name) for name in Charter.model_fields}
+    return Change(charter=Charter.model_validate({**plain, "follows": follows}))
+
+
+def test_papers_without_a_signature_change_nothing_and_stop_nobody(homes: list[Home]) -> None:
+    """They need no key, and a history of them is a short block: neither proposing, leaving nor starting may suffer."""
+    found(homes[:3])
+    anna, bert = homes[:2]
+    founded = _history(anna)
+    with pytest.raises(ConfigError, match="no member has signed it"):
+        bert.charter("vote", paste=block(_unsigned(founded.charter, 2**31)))
+    many = tuple(_unsigned(founded.charter, epoch) for epoch in range(1, 1201))
+    flood = block(History(charter=founded.charter, signatures=founded.signatures, changes=many))
+    assert "Left out 1200 proposals" in bert.charter("vote", paste=flood)
+    assert "Voted for proposal" in bert.charter("propose", "--rule", "gate_s=60")
+    assert [change.charter.epoch for change in _history(bert).changes] == [1]
+
+
+def test_a_member_that_votes_far_ahead_uses_up_nobodys_epochs(homes: list[Home]) -> None:
+    found(homes)
+    anna, carl, dora = homes[0], *homes[2:]
+    charter = _history(anna).charter
+    key = Identity.load(dora.folder / "key.pem")
+    for epoch in (2**31, 600):
+        far = _unsigned(charter, epoch).charter
+        paper = Change(charter=far, votes=(cast(far, key.id, key, charter.founded_ms),))
+        said = carl.charter("vote", "--yes", paste=block(paper))
+        assert ("no epoch after 1000 is voted for yet" in said) == (epoch > 1000)
+        assert ("BEGIN" in said) == (epoch < 1000)
+    assert "epoch 601" in carl.charter("propose", "--rule", "gate_s=60")
+    goodbye = carl.charter("leave", "--yes")
+    assert "DEPARTURE" in goodbye
+    assert "epoch 602" in goodbye
+
+
+def test_who_left_is_moved_back_by_no_old_invitation(homes: list[Home]) -> None:
+    found(homes[:3])
+    old, carl = homes[0].charter("invite"), homes[2]
+    carl.charter("leave", "--yes", "--in-hours", "0")
+    carl.at(datetime.now(UTC) + timedelta(minutes=5))
+    config = load_config(carl.config)
+    current_charter(config, Identity.load(config.community.key_file), datetime.now(UTC) + timedelta(minutes=5))
+    assert carl.members == ["carl"]
+    with pytest.raises(ConfigError, match="left 'Elm Street', and with this key for good"):
+        carl.charter("vote", paste=old)
+    assert carl.members == ["carl"]
+
+
+def test_a_longer_slot_brings_its_times_and_never_more_than_a_day(homes: list[Home]) -> None:
+    found(homes[:3])
+    anna = homes[0]
+    assert "horizon_slots: 96 becomes 24" in anna.charter("propose", "--rule", "slot_s=3600")
+    for rule in ("horizon_slots=192", "slot_s=1000"):
+        with pytest.raises(ConfigError, match="a day at most"):
+            anna.charter("propose", "--rule", rule)
+
+
+def test_a_removal_says_what_it_makes_void_and_that_stays_to_be_seen(homes: list[Home]) -> None:
+    found(homes, "--waiting-days", "1")
+    anna, bert, carl = homes[:3]
+    waits = anna.charter("propose", "--rule", "gate_s=60")
+    votes = "".join(home.charter("vote", "--yes", paste=waits) for home in (bert, carl))
+    assert "accepted: takes effect" in anna.charter("vote", paste=votes)
+    removal = anna.charter("propose", "--remove", "dora")
+    assert "would make void what was accepted and waits" in removal
+    votes = "".join(home.charter("vote", "--yes", paste=removal) for home in (bert, carl))
+    anna.charter("vote", paste=votes)
+    assert "void, though accepted" in anna.charter("show")
+    assert len(anna.show()["void"]) == 1  # type: ignore[arg-type]
 
 
 def test_a_suspended_key_is_out_at_once_on_every_machine_that_has_the_paper(homes: list[Home]) -> None:

@@ -215,3 +215,23 @@ def test_a_vote_by_recovery_key_and_one_by_the_key_are_both_kept_and_count_once(
     history = history.with_votes([cast(change, PEOPLE[0].id, PEOPLE[0].recovery, AT_MS)])
     history.check()
     assert len(history.tallies[change.hash].voters) == 2
+
+
+def test_an_accepted_change_that_a_removal_overtakes_is_called_void() -> None:
+    """It follows the charter in force, as the removal does: it does not hold any more, and must not vanish."""
+    waits = successor(FIRST, add=[NEW.member()], effective_ms=EFFECT_MS)
+    history = voted(START, waits, [*PEOPLE, NEW])
+    removal = successor(FIRST, remove=PEOPLE[:1], epoch=2, effective_ms=AT_MS)
+    assert history.overtaken(removal, AT_MS) == [waits]
+    assert history.void_changes(AT_MS) == []
+    history = voted(history, removal, PEOPLE[1:])
+    assert [change.charter.hash for change in history.void_changes(AT_MS)] == [waits.hash]
+    assert history.open_changes(AT_MS) == []
+
+
+def test_a_recovery_key_that_a_proposal_brings_has_no_vote_on_it() -> None:
+    """Its votes could else take the place of the member's own."""
+    proposed = successor(FIRST, add=[PEOPLE[0].member(recovery_key=NEW.member().public_key)])
+    vote = cast(proposed, PEOPLE[0].id, NEW.own, AT_MS)
+    with pytest.raises(ConfigError, match="of nobody who may vote"):
+        with_votes(START, proposed, [vote]).check()
