@@ -145,8 +145,7 @@ def altered(rules: Rules, changes: RuleChanges) -> Rules:
         ConfigError: It names what cannot be.
     """
     slot_s = changes.get("slot_s", rules.slot_s)
-    longer = type(slot_s) is int and slot_s > 0 and slot_s != rules.slot_s
-    times = Rules.times_for(slot_s) if longer else {}
+    times = Rules.times_for(slot_s) if isinstance(slot_s, int) and slot_s not in (0, rules.slot_s) else {}
     return checked(Rules, **{**rules.model_dump(), **times, **changes})
 
 

@@ -108,8 +108,8 @@ class CharterState:
     def moments(self) -> set[int]:
         """Return when, in Unix milliseconds, something in the papers takes effect."""
         histories = [self.history(), *([] if (coming := self.coming()) is None else [coming])]
-        papers = [paper for each in histories for paper in (*each.known.values(), *each.departures)]
-        return {paper.effective_ms for paper in papers}
+        charters = {charter.effective_ms for each in histories for charter in each.known.values()}
+        return charters | {paper.effective_ms for each in histories for paper in each.departures}
 
     def replace(self, history: History) -> None:
         """Go over to another community; the papers of the one left behind stay beside, under its id."""
