@@ -6,13 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from agent.charter_blocks import BrokerCard, Card, Paper
-from agent.charter_papers import add_paper, community_of
+from agent.charter_papers import add_paper, community_of, kept
 from agent.charter_proposal import EPOCHS_AHEAD, Wishes, draft_change, next_epoch, reached_epoch
 from agent.charter_state import CharterState
 from agent.charter_words import when
 from agent.config import HomeConfig
 from coordinator.charter import Charter, Member
-from coordinator.charter_flood import without_flood
 from coordinator.charter_history import Change, History
 from coordinator.charter_votes import Departure, Vote, cast, deadline_ms, depart
 from coordinator.clock import unix_ms
@@ -85,9 +84,9 @@ class CharterDesk:
                             f"a paper of another community ({community}): this home is in "
                             f"{history.charter.name!r} ({history.charter.community_id})"
                         )
-        history, lines = _kept(history, given, lines)
+        history, lines = kept(history, given, lines)
         if coming is not None:
-            coming, lines = _kept(coming, given, lines)
+            coming, lines = kept(coming, given, lines)
             self.state.save_coming(coming)
         self.state.save(history)
         return lines
@@ -266,27 +265,6 @@ def _bar(charter: Charter, given: Iterable[Vote]) -> str | None:
     others = [vote.epoch for vote in given if vote.charter != charter.hash and vote.epoch >= charter.epoch]
     text = "this member voted for another proposal in epoch {}, and nobody votes twice or back"
     return text.format(max(others)) if others else None
-
-
-def _kept(history: History, given: Iterable[Charter], lines: list[str]) -> tuple[History, list[str]]:
-    """Return the papers that are kept of those that came, all checked, and what is to be said.
-
-    Raises:
-        ConfigError: If a signature fits nothing, or one of the proposals given by itself is not among them.
-    """
-    kept = without_flood(history)
-    kept.check()
-    left_out = history.known.keys() - kept.known.keys()
-    for charter in given:
-        if charter.hash in left_out:
-            raise ConfigError(
-                f"proposal {charter.hash[:8]}: no member has signed it in time, its signers have newer ones, or it "
-                "follows one that is not accepted here: a neighbour's `charter invite` has all that counts"
-            )
-    return kept, [
-        *lines,
-        *([f"Left out {len(left_out)} proposals that nobody who may vote wants."] if left_out else []),
-    ]
 
 
 def _prev(charter: Charter, history: History) -> Charter:

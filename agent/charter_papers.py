@@ -1,5 +1,9 @@
-"""Adding one paper to a history. Pure."""
+"""Adding papers to a history, and which of them are kept. Pure."""
 
+from collections.abc import Iterable
+
+from coordinator.charter import Charter
+from coordinator.charter_flood import without_flood
 from coordinator.charter_history import Change, History
 from coordinator.charter_votes import Departure, Vote, is_of
 from coordinator.errors import ConfigError
@@ -30,3 +34,26 @@ def add_paper(history: History, paper: Change | Vote | Departure) -> History:
             if not any(is_of(paper, member) for member in members):
                 raise ConfigError("a departure is signed by nobody who may say so")
             return history.merged(History(charter=history.charter, signatures={}, departures=(paper,)))
+
+
+def kept(history: History, given: Iterable[Charter], lines: list[str]) -> tuple[History, list[str]]:
+    """Return the papers that are kept of those that came, all checked, and what is to be said.
+
+    Raises:
+        ConfigError: If a signature fits nothing, or one of the proposals given by itself is not among them.
+    """
+    wanted = without_flood(history)
+    wanted.check()
+    left_out = history.known.keys() - wanted.known.keys()
+    for charter in given:
+        if charter.hash in left_out:
+            raise ConfigError(
+                f"proposal {charter.hash[:8]}: no member has signed it in time, its signers have newer ones, or it "
+                "follows one that is not accepted here: a neighbour's `charter invite` has all that counts"
+            )
+    if left_out:
+        lines = [
+            *lines,
+            f"Left out {len(left_out)} proposals: no member signed them in time, or its newest are others.",
+        ]
+    return wanted, lines
