@@ -93,9 +93,11 @@ def _judged(device: Polled, sample: DeviceSample, where: str) -> Finding:
 
 
 def _fuses(config: HomeConfig, devices: Sequence[Device]) -> list[Finding]:
-    if config.home.fuse_a is None or any("grid_l1_w" in device.profile.provides for device in devices):
+    needed = {"grid_w", "grid_l1_w", "voltage_l1_v"}
+    if config.home.fuse_a is None or any(needed <= device.profile.provides for device in devices):
         return []
-    return [wrong("fuse", "home.fuse_a needs a meter that shows its phases, which none here does: use connection_kw")]
+    cure = "which none here does: use connection_kw"
+    return [wrong("fuse", f"home.fuse_a needs a meter that shows power and voltage of its phases, {cure}")]
 
 
 def _cure(error: DeviceError) -> str:

@@ -55,7 +55,7 @@ class HomeSection(Section):
     connection_kw: float | None = Field(default=None, gt=0)
     """Limit of the grid connection in both directions."""
     fuse_a: float | None = Field(default=None, gt=0)
-    """Main fuse of each phase, at 230 V; counts where the meter shows its phases."""
+    """Main fuse of each phase; counts where the meter shows power and voltage of its phases."""
     since: AwareDatetime | None = None
     """Bills count from here on; without it, from the first metered slot."""
     until: AwareDatetime | None = None

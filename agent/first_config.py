@@ -27,7 +27,8 @@ pv_kwp = 6.0
 #weather = false
 # Limit of the grid connection in both directions, in kW; without it, none is assumed. For example:
 #connection_kw = 17.0
-# The main fuse of each phase, in A, where the meter shows its phases: no phase is ever pushed over it. For example:
+# The main fuse of each phase, in A, where the meter shows power and voltage of its phases: none is ever pushed over it.
+# For example:
 #fuse_a = 25.0
 # Bills count from here and up to here; without them, from the first metered slot and for ever. For example:
 #since = 2026-01-01T00:00:00Z

@@ -87,7 +87,7 @@ class GuardProcess:
             await self._links.close()
 
     def _read(self, reading: HomeReading) -> None:
-        self._guard.see(connection(reading, self._devices))
+        self._guard.see(connection(reading, self._devices, self._guard.name, self._config.poll.stale_after_s))
         new = [each for each in self._samples() if self._sent_s.get(each.name) != each.monotonic_s]
         self._sent_s |= {each.name: each.monotonic_s for each in new}
         self._server.send(ReadingsReport(samples=tuple(new), failing=self._poller.failing))

@@ -20,16 +20,14 @@ from agent.devices.commissioning import (
 )
 from agent.devices.device import Device
 from agent.devices.poller import Polled
-from agent.devices.reading import HomeReading
+from agent.devices.reading import DeviceSample, HomeReading
 from agent.guard_state import FileBrakes, open_budget
 from coordinator.clock import Clock
 from coordinator.errors import CommonwattError
 from coordinator.identity import Identity
 
-PHASE_V = 230.0
-"""Fuses are named by their current."""
-_PHASES = ("l1", "l2", "l3")
-_VOLTAGES = ("voltage_v", *(f"voltage_{phase}_v" for phase in _PHASES))
+_PHASES_W = ("grid_l1_w", "grid_l2_w", "grid_l3_w")
+_VOLTAGES = ("voltage_v", "voltage_l1_v", "voltage_l2_v", "voltage_l3_v")
 PV_SURPLUS, PV_NOISE_W = 1.3, 200.0
 """Panels give at most this many times their rating, at the edge of a cloud; and an inverter's zero is not exact."""
 
@@ -100,7 +98,7 @@ def grid_watch(config: HomeConfig) -> GridWatch:
     home = config.home
     watch = GridWatch(
         limit_w=math.inf if home.connection_kw is None else 1000 * home.connection_kw,
-        phase_limit_w=math.inf if home.fuse_a is None else PHASE_V * home.fuse_a,
+        fuse_a=math.inf if home.fuse_a is None else home.fuse_a,
         fresh_s=config.poll.stale_after_s,
         return_after_s=random.uniform(0, config.control.return_s),
     )
@@ -152,25 +150,41 @@ def _within(envelope: Envelope, agreed: AgreedEnvelope) -> bool:
     return power and envelope.reserve_pct >= agreed.reserve_pct and envelope.max_pct <= agreed.max_pct
 
 
-def connection(reading: HomeReading, devices: Iterable[Polled]) -> Connection:
-    """Return what the home's devices say about the grid connection."""
-    known = reading.quality == "valid" and reading.load_w is not None and reading.pv_w is not None
-    samples = [device.latest for device in devices if device.latest is not None]
-    doubtful = {name for sample in samples for name in sample.doubtful}
-    seen = {
-        name: value
-        for sample in samples
-        for name, value in sample.values.items()
-        if value is not None and name not in sample.doubtful
-    }
-    phases = [f"grid_{phase}_w" for phase in _PHASES]
-    phases_w = [seen[name] for name in phases if name in seen]
+def connection(reading: HomeReading, devices: Iterable[Polled], battery: str | None, fresh_s: float) -> Connection:
+    """Return what is known of the grid connection now.
+
+    What flows there, its phases, voltages and frequency are the meter's to say: a battery's pack has volts of its own,
+    and so has the grid that an inverter makes for itself during a power cut.
+
+    Args:
+        battery: Name of the device whose battery is commanded; any other battery counts as load. None is no device.
+        fresh_s: Age up to which what a device said counts.
+    """
+    fresh = [
+        (device, sample)
+        for device in devices
+        if (sample := device.latest) is not None and reading.monotonic_s - sample.monotonic_s <= fresh_s
+    ]
+    meter = next((sample for device, sample in fresh if "grid_w" in device.profile.provides), None)
+    own = next((sample for device, sample in fresh if device.name == battery), None)
+    at_grid = _sure(meter)
+    grid_w, battery_w, net_load_w = at_grid.get("grid_w"), _sure(own).get("battery_w"), None
+    if reading.quality == "valid" and grid_w is not None and battery_w is not None:
+        net_load_w = grid_w + battery_w
+    # The one that is doubtful may be the one that bears most; one that is absent is not connected.
+    doubted = meter is not None and any(name in meter.doubtful for name in _PHASES_W)
     return Connection(
         monotonic_s=reading.monotonic_s,
-        net_load_w=(reading.load_w or 0.0) - (reading.pv_w or 0.0) if known else None,
-        frequency_hz=seen.get("frequency_hz"),
-        battery_w=reading.battery_w if known else None,
-        # The one that is doubtful may be the one that bears most; one that is absent is not connected.
-        phases_w=() if doubtful.intersection(phases) else tuple(phases_w),
-        volts=tuple(seen[name] for name in _VOLTAGES if name in seen),
+        net_load_w=net_load_w,
+        frequency_hz=at_grid.get("frequency_hz"),
+        battery_w=None if net_load_w is None else battery_w,
+        phases_w=() if doubted else tuple(at_grid[name] for name in _PHASES_W if name in at_grid),
+        volts=tuple(at_grid[name] for name in _VOLTAGES if name in at_grid),
     )
+
+
+def _sure(sample: DeviceSample | None) -> dict[str, float]:
+    """Return what may be believed of a sample."""
+    if sample is None:
+        return {}
+    return {name: value for name, value in sample.values.items() if value is not None and name not in sample.doubtful}

@@ -222,10 +222,13 @@ class Agent:
             self.notice("info", f"all devices answer: {home_words(reading)}")
         self._done += self._meter.add(reading)
         self._settle_slots()
-        seen = connection(reading, self._devices)
-        self.home.grid_gone = seen.gone
-        if self._guard_here is not None:
-            self._guard_here.see(seen)
+        guard = self._guard_here
+        commanded = None if guard is None else guard.name
+        seen = connection(reading, self._devices, commanded, self.config.poll.stale_after_s)
+        if seen.gone is not None:  # a meter that fell silent with the grid has not seen it come back
+            self.home.grid_gone = seen.gone
+        if guard is not None:
+            guard.see(seen)
         self._steer(reading)
         slot = Slot.at(reading.at, self.charter.rules.slot_s)
         status = self._steering.status if self._steering else NO_BATTERY

@@ -81,6 +81,11 @@ class Guard:
         self._doubt = Doubt(self._tell, longest_s or self._reversion_s)
 
     @property
+    def name(self) -> str:
+        """The commanded device's."""
+        return self._battery.name
+
+    @property
     def status(self) -> GuardStatus:
         """What the battery does for us now, and why."""
         if not self._permission.given:

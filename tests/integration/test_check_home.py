@@ -303,7 +303,7 @@ def test_a_fuse_that_nobody_can_watch_is_found(files: Files) -> None:
     files.edit(("#fuse_a = 25.0", "fuse_a = 25.0"))
     assert "fuse" not in check(files), "the meter of the first home shows its phases"
     files.edit(('profile = "eastron_sdm630"', 'profile = "eastron_sdm72d"'))
-    assert "home.fuse_a needs a meter that shows its phases" in check(files)["fuse"].text
+    assert "home.fuse_a needs a meter that shows power and voltage of its phases" in check(files)["fuse"].text
 
 
 def test_where_a_guard_runs_it_is_asked_and_its_devices_see_no_second_connection(

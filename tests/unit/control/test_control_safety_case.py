@@ -262,12 +262,18 @@ def test_s2_no_phase_is_pushed_over_its_fuse_wherever_the_battery_is_connected(p
     fuse_w = 230 * 25.0
     for shares in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1 / 3, 1 / 3, 1 / 3)):
         for wish_w in (-3000.0, 2000.0):
-            made, battery_w = mind(QUICK, GridWatch(phase_limit_w=fuse_w)), 0.0
+            made, battery_w = mind(QUICK, GridWatch(fuse_a=25.0)), 0.0
             for second in range(0, 40, 2):
                 shown = tuple(at - share * battery_w for at, share in zip(phases_w, shares, strict=True))
                 grid_w = sum(shown)
                 made.grid.see(
-                    Connection(monotonic_s=second, net_load_w=grid_w + battery_w, battery_w=battery_w, phases_w=shown)
+                    Connection(
+                        monotonic_s=second,
+                        net_load_w=grid_w + battery_w,
+                        battery_w=battery_w,
+                        phases_w=shown,
+                        volts=(230.0, 230.0, 230.0),
+                    )
                 )
                 battery_w = asked(made, second, wish_w) or 0.0
                 for at, share in zip(phases_w, shares, strict=True):
