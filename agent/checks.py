@@ -12,7 +12,7 @@ from agent.data_folder import running_agent
 from agent.devices.commissioning import record_path
 from agent.devices.device import Device
 from agent.findings import RUNS, Finding, good, wrong
-from agent.guard_setup import longest_s
+from agent.guard_setup import longest_s, narrowed, owner_envelope
 from agent.guard_state import RESUME, FileBrakes
 from agent.planning.tariff import open_tariff
 from agent.storage.home_store import HomeStore
@@ -158,6 +158,10 @@ def control_plan(config: HomeConfig, devices: list[Device]) -> Finding:
     commanded = next((device for device in devices if device.profile.control is not None), None)
     if battery is not None and not charges and len(devices) == len(config.devices):
         return wrong(subject, "[battery] is there, but no device reads one: add its device, or take [battery] out")
+    try:
+        owner_envelope(config)
+    except ConfigError as error:
+        return wrong(subject, str(error))
     if not control.enabled:
         return good(subject, "observe only: control.enabled is false")
     if battery is None:
@@ -171,20 +175,26 @@ def control_plan(config: HomeConfig, devices: list[Device]) -> Finding:
         return wrong(subject, f"control was given up: {given_up}; look at the battery, then {RESUME}")
     if not record_path(config.home.data_dir, commanded.name).exists():
         return good(subject, f"observe only: {commanded.name} is not commissioned: `commonwatt commission` does it")
-    return good(
-        subject,
-        f"commands the battery of {commanded.name}: charging up to {battery.charge_kw:g} kW and {battery.max_pct:g} %, "
-        f"giving up to {battery.discharge_kw:g} kW and down to {battery.reserve_pct:g} %; {_bound(config, commanded)}",
+    return good(subject, f"commands the battery of {commanded.name}: {_limits(config)}; {_bound(config, commanded)}")
+
+
+def _limits(config: HomeConfig) -> str:
+    limits, less = owner_envelope(config), narrowed(config)
+    assert limits is not None
+    return (
+        f"charging up to {limits.charge_w / 1000:g} kW and {limits.max_pct:g} %, giving up to "
+        f"{limits.discharge_w / 1000:g} kW and down to {limits.reserve_pct:g} %{f' ({less})' if less else ''}"
     )
 
 
 def _bound(config: HomeConfig, device: Device) -> str:
     """Say what happens at worst when all our programs end without a word."""
-    assert config.battery is not None
+    limits = owner_envelope(config)
+    assert limits is not None
     assert device.profile.control is not None
-    spec, most_kw = device.profile.control.battery_w, max(config.battery.charge_kw, config.battery.discharge_kw)
+    spec, most_w = device.profile.control.battery_w, max(limits.charge_w, limits.discharge_w)
     if spec.timer is None:
         return "NOTHING ends a command when this program ends without a word, as you unlocked it"
     bound_s = longest_s(config, device)
-    at_most = f"within {bound_s} s, after {1000 * most_kw * bound_s / 3600:.0f} Wh at most"
+    at_most = f"within {bound_s} s, after {most_w * bound_s / 3600:.0f} Wh at most"
     return f"when this program ends without a word, the inverter is on its own {at_most}"

@@ -45,6 +45,7 @@ class Plan:
         reversion_s: The device's timer as it will be set; None for a device without one, which the owner unlocked.
         refresh_s: How often a command is repeated.
         sun: Whether any device reads panels.
+        narrowed: In which words the device bears less than the owner's settings allow.
     """
 
     meter: Facts
@@ -53,6 +54,7 @@ class Plan:
     reversion_s: int | None
     refresh_s: float
     sun: bool = True
+    narrowed: str | None = None
     times: Times = field(default_factory=Times)
 
 
@@ -216,6 +218,8 @@ def _reversion(plan: Plan, timer_s: int, free: Powers) -> Talk[tuple[int, Commis
 
 def _limits(plan: Plan) -> Talk[CommissioningStep]:
     limits, reading = plan.envelope, (yield from look())
+    if plan.narrowed is not None:
+        yield from tell(f"{plan.battery.name}: {plan.narrowed}.")
     text = (
         f"From now on Commonwatt may charge the battery with up to {limits.charge_w} W to {limits.max_pct:g} %, and "
         f"let it give up to {limits.discharge_w} W down to {limits.reserve_pct:g} %. Do you agree?"

@@ -10,7 +10,7 @@ from agent.commission_talk import Ask, Command, Compare, LetGo, Look, Prepare, R
 from agent.devices.commissioning import AgreedEnvelope, CommissioningError, make_record, record_path, write_record
 from agent.devices.device import Device
 from agent.devices.errors import DeviceError
-from agent.guard_setup import owner_envelope
+from agent.guard_setup import narrowed, owner_envelope
 from coordinator.identity import Identity
 
 FOLLOW_SUN_S = 5.0
@@ -78,6 +78,7 @@ def _plan(rig: Rig, times: Times, *, reverts: bool) -> Plan:
         reversion_s=rig.reversion_s if reverts else None,
         refresh_s=min(refresh_s, FOLLOW_SUN_S) if rig.battery.includes_pv else refresh_s,
         sun=any("pv_w" in device.profile.provides for device in rig.devices),
+        narrowed=narrowed(rig.config),
         times=times,
     )
 

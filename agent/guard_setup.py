@@ -10,6 +10,7 @@ from agent.control.grid import Connection, GridWatch
 from agent.control.guard import Guard
 from agent.control.ports import NoticeSink, Permit
 from agent.devices.battery import Battery
+from agent.devices.bounds import bounds
 from agent.devices.commissioning import (
     AgreedEnvelope,
     CommissioningError,
@@ -18,31 +19,73 @@ from agent.devices.commissioning import (
     read_signed,
     record_path,
 )
+from agent.devices.control_schema import ClampSpec
 from agent.devices.device import Device
+from agent.devices.opening import owner_profile
 from agent.devices.poller import Polled
 from agent.devices.reading import DeviceSample, HomeReading
 from agent.guard_state import FileBrakes, open_budget
 from coordinator.clock import Clock
-from coordinator.errors import CommonwattError
+from coordinator.errors import CommonwattError, ConfigError
 from coordinator.identity import Identity
 
 _PHASES_W = ("grid_l1_w", "grid_l2_w", "grid_l3_w")
 _VOLTAGES = ("voltage_v", "voltage_l1_v", "voltage_l2_v", "voltage_l3_v")
+_BOUNDLESS = ClampSpec(charge_w=math.inf, discharge_w=math.inf)
 PV_SURPLUS, PV_NOISE_W = 1.3, 200.0
 """Panels give at most this many times their rating, at the edge of a cloud; and an inverter's zero is not exact."""
 
 
 def owner_envelope(config: HomeConfig) -> Envelope | None:
-    """Return the owner's limits, in whole watts as they are agreed to; None without a battery."""
-    battery = config.battery
+    """Return the owner's limits, or where the commanded device bears less, its own; None without a battery.
+
+    Powers are whole watts, as they are agreed to. A device that is told more than it bears does not obey, and then
+    control would be given up.
+
+    Raises:
+        ConfigError: If a profile cannot be used, or owner and device together leave no room.
+    """
+    battery, device = config.battery, _bounds(config)
     if battery is None:
         return None
+    low, high = device.soc_pct
+    if max(battery.reserve_pct, low) >= min(battery.max_pct, high):
+        raise ConfigError(
+            f"[battery] keeps to {battery.reserve_pct:g} to {battery.max_pct:g} %, and the profile of its device to "
+            f"{low:g} to {high:g} %: correct reserve_pct and max_pct, for nothing is left in between"
+        )
     return Envelope(
-        charge_w=round(1000 * battery.charge_kw),
-        discharge_w=round(1000 * battery.discharge_kw),
-        reserve_pct=battery.reserve_pct,
-        max_pct=battery.max_pct,
+        charge_w=math.floor(min(round(1000 * battery.charge_kw), device.charge_w)),
+        discharge_w=math.floor(min(round(1000 * battery.discharge_kw), device.discharge_w)),
+        reserve_pct=max(battery.reserve_pct, low),
+        max_pct=min(battery.max_pct, high),
     )
+
+
+def narrowed(config: HomeConfig) -> str | None:
+    """Say where the commanded device bears less than [battery] allows; None where it does not.
+
+    Raises:
+        ConfigError: If a profile cannot be used.
+    """
+    battery, device = config.battery, _bounds(config)
+    if battery is None:
+        return None
+    low, high = device.soc_pct
+    limits = (
+        ("charging with", battery.charge_kw, min(battery.charge_kw, device.charge_w / 1000), "kW"),
+        ("giving", battery.discharge_kw, min(battery.discharge_kw, device.discharge_w / 1000), "kW"),
+        ("down to", battery.reserve_pct, max(battery.reserve_pct, low), "%"),
+        ("up to", battery.max_pct, min(battery.max_pct, high), "%"),
+    )
+    less = [f"{word} {kept:g} {unit}, not {asked:g}" for word, asked, kept, unit in limits if kept != asked]
+    return f"by its profile the device bears less than [battery] allows: {'; '.join(less)}" if less else None
+
+
+def _bounds(config: HomeConfig) -> ClampSpec:
+    """Return what the device bears that `commanded` returns once control is enabled."""
+    found = (bounds(owner_profile(settings)) for settings in config.devices.values())
+    return next((each for each in found if each is not None), _BOUNDLESS)
 
 
 def commanded(config: HomeConfig, devices: Iterable[Device]) -> Device | None:

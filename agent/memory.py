@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -11,7 +12,9 @@ from agent.devices.energy import Counters, SlotEnergy
 from agent.forecast.evaluation import DayAccuracy, day_accuracy
 from agent.forecast.forecaster import Forecast, Forecaster
 from agent.forecast.weather import WeatherSource
+from agent.guard_setup import owner_envelope
 from agent.household import HISTORY_DAYS, Change, Facts, SlotTarget, TradingHome
+from agent.planning.problem import Battery
 from agent.planning.shadow import Shadow
 from agent.planning.tariff import open_tariff
 from agent.savings import Savings
@@ -35,6 +38,24 @@ def weather_source(config: HomeConfig) -> WeatherSource | None:
     latitude, longitude = home.location
     clock = config.clock.clock() if config.clock else None
     return WeatherSource(home.data_dir / "weather.json", latitude=latitude, longitude=longitude, clock=clock)
+
+
+def planned_battery(config: HomeConfig) -> Battery | None:
+    """Return the battery as plans may count on it: no more than its device bears.
+
+    Raises:
+        ConfigError: If a profile cannot be used.
+    """
+    envelope = owner_envelope(config)
+    if config.battery is None or envelope is None:
+        return None
+    return replace(
+        config.battery.battery(),
+        charge_max_w=envelope.charge_w,
+        discharge_max_w=envelope.discharge_w,
+        reserve_wh=10 * config.battery.capacity_kwh * envelope.reserve_pct,
+        max_wh=10 * config.battery.capacity_kwh * envelope.max_pct,
+    )
 
 
 class HomeMemory:
@@ -65,7 +86,7 @@ class HomeMemory:
                 name=home.name,
                 timezone=home.zone,
                 tariff=open_tariff(config.tariff, home.timezone, home.data_dir, live=True),
-                battery=config.battery.battery() if config.battery else None,
+                battery=planned_battery(config),
                 connection_max_w=1000 * home.connection_kw if home.connection_kw else float("inf"),
                 wear_per_kwh=config.battery.wear_per_kwh if config.battery else 0.0,
                 wishes=config.wishes,

@@ -126,7 +126,7 @@ class Battery:
         """Set the battery's power and restart the device's timer, the switch last; then read back.
 
         Args:
-            battery_w: Wanted power, + discharges [W].
+            battery_w: Wanted power, + discharges, within `bounds` of the device [W].
             pv_w: PV power behind the same inverter now [W].
             reversion_s: The device's timer [s].
             not_after_s: The last moment at which a write of it may leave; what is not sent by then is not sent at all.
@@ -138,11 +138,11 @@ class Battery:
             DeviceError: The link failed; whether the device took the command is unknown.
         """
         # Whoever answers after a reconnect was not looked at: a command never goes on over another connection.
-        generation, wanted_w = self.generation, self._clamped(battery_w)
-        direction: Direction = "discharge" if wanted_w > 0 else "charge" if wanted_w < 0 else "idle"
+        generation = self.generation
+        direction: Direction = "discharge" if battery_w > 0 else "charge" if battery_w < 0 else "idle"
         try:
             await self._require()
-            values = _variables(wanted_w, pv_w, reversion_s)
+            values = _variables(battery_w, pv_w, reversion_s)
             written = await self._write(self._spec.cycle, values, direction, generation, not_after_s)
             left = {name: written[name] for name in self._spec.confirm.read_back if name in written}
             await self._confirm(left)
@@ -206,17 +206,6 @@ class Battery:
         if name is None:
             return None
         return f"{name} was written as often today (UTC) as its memory bears; the battery stays on its own"
-
-    def _clamped(self, battery_w: float) -> float:
-        """Return the power that the device itself bears; some ignore their own limits when commanded."""
-        clamp, sample = self._spec.clamp, self._device.latest
-        if clamp is None:
-            return battery_w
-        soc_pct = sample.values.get("soc_pct") if sample else None
-        low_pct, high_pct = clamp.soc_pct
-        discharge_w = 0.0 if soc_pct is None or soc_pct <= low_pct else clamp.discharge_w
-        charge_w = 0.0 if soc_pct is None or soc_pct >= high_pct else clamp.charge_w
-        return min(max(battery_w, -charge_w), discharge_w)
 
     async def _timer_s(self) -> float | None:
         """Return what the timer is set to, in the profile's unit; None when the device has none."""

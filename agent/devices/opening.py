@@ -59,8 +59,21 @@ def open_devices(settings: Mapping[str, DeviceSettings], links: LinkPool, clock:
 def open_device(name: str, settings: DeviceSettings, links: LinkPool, clock: Clock) -> Device:
     """Return a device as the owner configured it; nothing is connected yet.
 
-    A profile that nobody tested (`evidence: desk`) comes without its control, unless the owner unlocks it; so does a
-    device whose profile knows no timer that ends our command.
+    Raises:
+        ConfigError: The profile cannot be used.
+    """
+    profile = owner_profile(settings)
+    rtu = profile.link.rtu or RtuSpec()
+    line = settings.line(rtu.baud, rtu.format)
+    link = links.link(settings.url, link_limits(profile, settings.url, line), line)
+    return Device(name, profile, link, clock, settings.unit)
+
+
+def owner_profile(settings: DeviceSettings) -> Profile:
+    """Return a device's profile as the owner lets it be used.
+
+    One that nobody tested (`evidence: desk`) comes without its control, unless the owner unlocks it; so does one that
+    knows no timer that ends our command.
 
     Raises:
         ConfigError: The profile cannot be used.
@@ -70,10 +83,7 @@ def open_device(name: str, settings: DeviceSettings, links: LinkPool, clock: Clo
         profile.control is not None and profile.control.battery_w.timer is None and not settings.unlock_no_reversion
     ):
         profile = profile.model_copy(update={"control": None})
-    rtu = profile.link.rtu or RtuSpec()
-    line = settings.line(rtu.baud, rtu.format)
-    link = links.link(settings.url, link_limits(profile, settings.url, line), line)
-    return Device(name, profile, link, clock, settings.unit)
+    return profile
 
 
 def link_limits(profile: Profile, url: str, line: Line) -> LinkLimits:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from agent.devices.control_schema import ControlSpec
+from agent.devices.control_schema import ControlSpec, StepSpec
 from agent.devices.schema import PointSpec, Profile
 from agent.devices.sunspec import model_points
 
@@ -221,8 +221,25 @@ def _steps(profile: Profile, control: ControlSpec, key: str) -> Iterator[Problem
             elif part == "cycle" and point.memory == "unknown" and control.write_budget_per_day is None:
                 cure = f"say how many writes a day it bears; unknown memory counts as stored ({STORED_WRITES_PER_DAY})"
                 yield Problem(f"{key}.write_budget_per_day", f"is missing and the memory of {step.write} unknown", cure)
+    # At its reserve, or under an operator's limit, a battery is commanded 0 W; on its own it would keep neither.
+    rest = {step.write: _at_rest(step) for step in control.cycle}
+    if all(rest.get(step.write) == _at_rest(step) for step in control.release):
+        cure = "name a command that holds the battery at 0 W, or leave control out"
+        yield Problem(f"{key}.cycle", "commands 0 W by what hands the battery back", cure)
     if any(step.value == "=ac_w" for step in control.cycle) and "pv_w" not in profile.provides:
         yield Problem(f"{key}.cycle", "=ac_w needs the point pv_w", "add pv_w")
+
+
+_POWERS = ("=battery_w", "=charge_w", "=discharge_w", "=magnitude_w")
+
+
+def _at_rest(step: StepSpec) -> float | None:
+    """Return what a step writes where the battery is to rest; None where the sun or the timer decides that."""
+    if step.case is not None:
+        return step.case["idle"]
+    if isinstance(step.value, str):
+        return 0.0 if step.value in _POWERS else None
+    return step.value
 
 
 _RULES: tuple[Callable[[Profile, str], Iterator[Problem]], ...] = (

@@ -12,6 +12,7 @@ import pytest
 
 import agent.simulator.home
 from agent.config import load_config
+from agent.devices.profile import profiles_folder
 from agent.first_files import write_first_files
 from agent.guard_simulated import commission_simulated
 from agent.runtime import Agent
@@ -85,6 +86,16 @@ def first_home(folder: Path, own_broker: bool = False) -> Files:
     if not own_broker:
         files.without_own_broker()
     return files
+
+
+def narrow_hybrid(folder: Path, most_w: int, soc_pct: tuple[int, int] = (0, 100)) -> Path:
+    """Write a profile of the simulated inverter that says it bears no more than this; return its path."""
+    text = (profiles_folder() / "sunspec_hybrid.yaml").read_text(encoding="utf-8")
+    text = text.replace("profile: sunspec_hybrid", "profile: narrow_hybrid")
+    clamp = f"    clamp: {{charge_w: {most_w}, discharge_w: {most_w}, soc_pct: {list(soc_pct)}}}\n"
+    path = folder / "narrow_hybrid.yaml"
+    path.write_text(text.replace("    timer: revert_s\n", f"    timer: revert_s\n{clamp}"), encoding="utf-8")
+    return path
 
 
 def commission(files: Files) -> None:

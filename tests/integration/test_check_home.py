@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_home import NOON, Files, broker, commission, devices, first_home, free_ports
+from running_home import NOON, Files, broker, commission, devices, first_home, free_ports, narrow_hybrid
 
 from agent.checks import Finding, check_home
 from agent.config import load_config
@@ -297,6 +297,24 @@ def test_the_bound_is_what_the_device_was_seen_to_take_when_that_is_longer_than_
     record = read_signed(path, identity.public_key)
     write_record(path, record.model_copy(update={"reversion_s": 80}), identity)
     assert "within 80 s, after 111 Wh at most" in check(files)["control"].text
+
+
+def test_a_device_that_bears_less_than_its_owner_allows_is_named_and_bounds_the_worst(files: Files) -> None:
+    files.edit(("enabled = false", "enabled = true"), ("discharge_kw = 5.0", "discharge_kw = 7.0"))
+    commission(files)
+    files.edit(('profile = "sunspec_hybrid"', f'profile = "{narrow_hybrid(files.folder, 4000)}"'))
+    said = check(files)["control"].text
+    assert (
+        "charging up to 4 kW and 95 %, giving up to 4 kW and down to 20 % (by its profile the device bears less" in said
+    )
+    assert "charging with 4 kW, not 5; giving 4 kW, not 7); when" in said
+    assert "after 67 Wh at most" in said
+
+
+def test_limits_that_leave_the_device_no_room_are_found_before_anything_runs(files: Files) -> None:
+    files.edit(('profile = "sunspec_hybrid"', f'profile = "{narrow_hybrid(files.folder, 4000, (30, 100))}"'))
+    files.edit(("#reserve_pct = 20.0", "reserve_pct = 5.0"), ("#max_pct = 95.0", "max_pct = 25.0"))
+    assert "the profile of its device to 30 to 100 %: correct reserve_pct and max_pct" in wrong(files, "control")
 
 
 def test_a_fuse_that_nobody_can_watch_is_found(files: Files) -> None:

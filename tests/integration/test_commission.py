@@ -13,14 +13,21 @@ import pytest
 import yaml
 from commission_stage import House, Script, Stage, stage
 from rich.console import Console
-from running_home import devices, first_home
+from running_home import devices, first_home, narrow_hybrid
 
 from agent.cli.commission import Lines, Terminal, read_answers
 from agent.cli.commission import commission as commission_command
 from agent.commission import Times
 from agent.commission_talk import Ask, Look
 from agent.data_folder import only_guard
-from agent.devices.commissioning import CommissioningError, CommissioningRecord, profile_id, read_record, record_path
+from agent.devices.commissioning import (
+    CommissioningError,
+    CommissioningRecord,
+    profile_id,
+    read_record,
+    read_signed,
+    record_path,
+)
 from agent.devices.profile import load_profile, profiles_folder
 from agent.guard_state import FileBrakes
 from coordinator.errors import ConfigError
@@ -90,6 +97,20 @@ def test_a_house_in_order_gets_a_signed_record_of_what_was_measured(tmp_path: Pa
     assert 20 <= (record.reversion_s or 0) <= 26
     assert record.envelope.model_dump() == {"charge_w": 5000, "discharge_w": 5000, "reserve_pct": 20, "max_pct": 95}
     assert (record.identity.serial, record.link.partition(" at ")[0]) == ("exhibit", "unit 1")
+
+
+def test_what_the_device_bears_less_than_its_owner_allows_is_said_and_that_is_agreed(tmp_path: Path) -> None:
+    profile = narrow_hybrid(tmp_path, 4000, (25, 100))
+
+    async def main() -> None:
+        async with stage(tmp_path, edits=(*QUICK, ('profile = "sunspec_hybrid"', f'profile = "{profile}"'))) as it:
+            record = read_signed(await it.run(BRIEF), it.identity.public_key)
+            agreed = {"charge_w": 4000, "discharge_w": 4000, "reserve_pct": 25, "max_pct": 95}
+            assert record.envelope.model_dump() == agreed
+            said = "charging with 4 kW, not 5; giving 4 kW, not 5; down to 25 %, not 20."
+            assert any(text.startswith("inverter: by its profile") and text.endswith(said) for text in it.script.told)
+
+    asyncio.run(main())
 
 
 def test_nothing_is_written_before_the_owner_allowed_the_pulse(tmp_path: Path) -> None:

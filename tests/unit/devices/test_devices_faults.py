@@ -9,11 +9,15 @@ from itertools import pairwise
 
 import pytest
 from fault_bench import NOON, TIMEOUT_S, Bench, Controlled, bench, controlled
+from guard_parts import MemoryBrakes, permitted
 
 from agent.control.controller import Release, decide
 from agent.control.envelope import Envelope
+from agent.control.guard import Guard
+from agent.control.settings import ControlSettings
 from agent.devices.address import Line
 from agent.devices.battery import Battery
+from agent.devices.bounds import bounds
 from agent.devices.device import Device
 from agent.devices.errors import (
     BadAnswerError,
@@ -735,15 +739,32 @@ def test_f35_timers_are_relative_and_a_longer_one_than_asked_for_is_ended_by_rel
     ("soc_pct", "wanted_w", "written_w"), [(9.0, 2000.0, 0), (50.0, 2000.0, 2000), (100.0, -2000.0, 0)]
 )
 def test_f36_limits_of_the_charge_are_kept_by_us(soc_pct: float, wanted_w: float, written_w: int) -> None:
+    """The owner has no reserve; the profile says that the device keeps none either."""
+
     async def main() -> None:
         shown = {"soc_pct": soc_pct, "battery_w": 0.0, "pv1_w": 0.0, "pv2_w": 0.0}
         async with bench("no_limits", "foxess_h3", values=lambda: shown) as it:
             it.misbehave()
-            battery = Battery(it.device)
             await it.device.poll()
-            assert await battery.command(wanted_w, 0.0, 60) is None
-            assert (44002, (0, written_w)) in it.exhibit.device.writes
-            assert [address for address, _ in it.exhibit.device.writes] == [44001, 44002, 44000]
+            bears = bounds(it.device.profile)
+            assert bears is not None
+            low_pct, high_pct = bears.soc_pct
+            limits = Envelope(charge_w=3000, discharge_w=3000, reserve_pct=low_pct, max_pct=high_pct)
+            guard = Guard(
+                Battery(it.device),
+                limits,
+                it.clock,
+                ControlSettings(enabled=True, ramp_pct_per_s=100),
+                lambda level, text: None,
+                permit=permitted,
+                brakes=MemoryBrakes(),
+            )
+            await guard.step()
+            it.exhibit.device.writes.clear()
+            guard.lease(wanted_w, "as planned")
+            await guard.step()
+            assert [write for write in it.exhibit.device.writes if write[0] == 44002] == [(44002, (0, written_w))]
+            assert it.exhibit.device.writes[-1] == (44000, (1,)), "under command, and the switch last"
 
     asyncio.run(main())
 

@@ -152,6 +152,13 @@ def test_a_meter_profile_that_breaks_a_rule_is_refused_with_key_and_cure(
         ({"control.battery_w.confirm.read_back": ["revert_s", "ac_w"]}, "ac_w is no writable point"),
         ({"control.battery_w.cycle.0.value": "=lease"}, "control.battery_w.cycle.0.value"),
         ({"limits.functions": [3]}, "has no function to write with"),
+        ({"control.battery_w.release.0.value": 1}, "commands 0 W by what hands the battery back"),
+        (
+            {
+                "control.battery_w.cycle.2": {"write": "set_enable", "case": {"charge": 1, "idle": 0, "discharge": 1}},
+            },
+            "name a command that holds the battery at 0 W",
+        ),
         ({"points.set_w.memory": "unknown"}, "write_budget_per_day: is missing and the memory of set_w unknown"),
         ({"control.battery_w.require": [{"point": "set_mode", "equals": 1}]}, "set_mode is no point that is only read"),
         ({"control.battery_w.confirm.effect.point": "power_w"}, "there is no power_w"),
