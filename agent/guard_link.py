@@ -95,7 +95,7 @@ class RemoteGuard:
         report = self._link.status
         if report is None:
             return GuardStatus(control="released", target_w=None, reason=SILENT)
-        return GuardStatus(control=report.control, target_w=report.target_w, reason=report.reason)
+        return GuardStatus(control=report.control, target_w=report.target_w, reason=report.reason, obeys=report.obeys)
 
     @property
     def gate(self) -> Gate:

@@ -80,6 +80,7 @@ class StatusReport(Message):
 
     Attributes:
         stopped: Whether a person stopped control and the battery is on its own.
+        obeys: Whether wishes can move the battery.
     """
 
     kind: Literal["status"] = "status"
@@ -89,6 +90,7 @@ class StatusReport(Message):
     may_charge: bool
     may_discharge: bool
     stopped: bool
+    obeys: bool
 
 
 class NoticeReport(Message):

@@ -116,6 +116,7 @@ class GuardProcess:
             may_charge=gate.charge,
             may_discharge=gate.discharge,
             stopped=self._guard.stopped,
+            obeys=status.obeys,
         )
 
     async def _tell_status(self) -> None:

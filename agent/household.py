@@ -109,7 +109,7 @@ class _Slots:
     forecasts: dict[int, Forecast] = field(default_factory=dict)
     results: dict[int, tuple[Finished, int]] = field(default_factory=dict)
     targets: dict[int, SlotTarget] = field(default_factory=dict)
-    problems: dict[int, HomeProblem] = field(default_factory=dict)
+    problems: dict[int, HomeProblem] = field(default_factory=dict)  # only of slots whose battery was planned for
     metered: dict[int, _Metered] = field(default_factory=dict)
     settled: dict[int, Settled] = field(default_factory=dict)
 
@@ -162,6 +162,8 @@ class TradingHome:
         """Whether there is no grid now: then nothing can be promised to anybody."""
         self.balances = True
         """Whether it tells how far it is from its plan; set by whoever knows the owner's settings."""
+        self.commands_battery = True
+        """Whether its plans decide what the battery does: else nothing is sold from it, and it serves the home."""
         self._rows = {key: (key, load, pv) for key, load, pv in rows}
         self._since = since
         self._until = until
@@ -199,9 +201,12 @@ class TradingHome:
             self.shadow = Shadow(begin_wh or 0.0)
             self.savings.start_wh = begin_wh
         self.savings.lived(energy.slot, begin_wh, self._wh_at(energy.soc_pct))
-        without = no_battery(energy.load_wh, energy.pv_wh)
-        problem = self._now.problems.get(key)
-        alone = self.shadow.advance(problem, energy.load_wh, energy.pv_wh) if problem else without
+        load_wh, pv_wh = energy.load_wh, energy.pv_wh
+        without = no_battery(load_wh, pv_wh)
+        if (problem := self._now.problems.get(key)) is not None:
+            alone = self.shadow.advance(problem, load_wh, pv_wh)
+        else:
+            alone = self.shadow.left_alone(self._battery, energy.slot.hours, load_wh, pv_wh)
         self._now.metered[key] = _Metered(
             energy=energy,
             no_battery_wh=without.net_wh,
@@ -235,6 +240,11 @@ class TradingHome:
         battery = self.facts.battery
         return None if battery is None or soc_pct is None else soc_pct / 100 * battery.capacity_wh
 
+    @property
+    def _battery(self) -> Battery | None:
+        """The battery that counts; one that is not commanded does so only where its charge is read."""
+        return self.facts.battery if self.commands_battery or self._stored_wh is not None else None
+
     def _counts(self, slot: Slot) -> bool:
         begun = self._since is None or slot.start_at >= self._since
         return begun and (self._until is None or slot.start_at < self._until)
@@ -265,17 +275,20 @@ class TradingHome:
             load_w=forecast.load_w,
             pv_w=forecast.pv_w,
             tariff=self.facts.tariff,
-            battery=self.facts.battery,
+            battery=self._battery,
             stored_wh=self._stored_at(slot, now),
             rho_micro=self._rules.rho_micro,
             timezone=self.facts.timezone,
             connection_max_w=self.facts.connection_max_w,
             wear_per_kwh=self.facts.wear_per_kwh,
             flexible=flexible_of(self.facts.wishes, slot, self._rules.horizon_slots, self.facts.timezone),
+            commands_battery=self.commands_battery,
         )
         self._now.planners[slot.key] = planner
         self._now.forecasts[slot.key] = forecast
-        self._now.problems[slot.key] = planner.problem
+        self._now.problems.pop(slot.key, None)
+        if self.commands_battery:
+            self._now.problems[slot.key] = planner.problem
         self._now.prune()
         return planner
 
@@ -292,7 +305,10 @@ class TradingHome:
         return run_battery(battery, stored_wh, running.battery_w * hours, hours)[1]
 
     def keep(self, slot: Slot, energy_wh: int, price_micro: int) -> int:
-        return self._now.planners[slot.key].keep(energy_wh, price_micro)
+        planner = self._now.planners[slot.key]
+        if planner.commands_battery and not self.commands_battery:  # what it bid with is gone since
+            return 0
+        return planner.keep(energy_wh, price_micro)
 
     def tariff_micro(self, slot: Slot) -> tuple[int, int]:
         return self.facts.tariff.import_micro(slot), self.facts.tariff.export_micro(slot)
@@ -308,7 +324,9 @@ class TradingHome:
 
     def gate_closed(self, slot: Slot, net_wh: int, now: datetime) -> None:
         """Fix what the slot should come to, with the trades that are firm."""
-        planner = self._now.planners.get(slot.key) or self._make_planner(slot, now)
+        planner = self._now.planners.get(slot.key)
+        if planner is None or planner.commands_battery is not self.commands_battery:
+            planner = self._make_planner(slot, now)
         if slot.key not in self._now.results:  # without neighbours the trades hoped for later will not come either
             planner.expected_wh = [0] * self._rules.horizon_slots
         self._aim(slot, planner, net_wh)

@@ -141,6 +141,7 @@ class Agent:
             self._devices, guard = self._open_devices(stack)
             self._steering = Steering(self.config, guard, self.clock, self.charter)
             self.home.balances = self._steering.takes_part
+            self.home.commands_battery = self._steering.commands(self.clock.now())
             self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
                 self._devices,
@@ -229,6 +230,7 @@ class Agent:
             self.home.grid_gone = seen.gone
         if guard is not None:
             guard.see(seen)
+        self.home.commands_battery = self._steering is not None and self._steering.commands(reading.at)
         self._steer(reading)
         slot = Slot.at(reading.at, self.charter.rules.slot_s)
         status = self._steering.status if self._steering else NO_BATTERY

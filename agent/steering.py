@@ -2,8 +2,8 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from agent.config import HomeConfig
 from agent.control.clock_watch import ClockWatch
@@ -29,7 +29,18 @@ LIFE_POLLS = 2
 """And as long as so many polls: a home looks, and tells, once in each, and a neighbour's polls lie anywhere between."""
 JITTER_PART = 15
 """At the start of a slot homes change one after the other within this part of it at most."""
+PAUSE_SLOTS, PAUSE_WALL_S = 2, 60.0
+"""Plans still count on a battery that obeys and follows nothing for so long: after a start, or when readings failed, it
+is on its own until a slot begins whose start the meter saw. On a fast clock devices are no faster than the wall's."""
 NO_BATTERY = GuardStatus(control="observe", target_w=None, reason="no battery to command")
+
+
+def without_guard(config: HomeConfig) -> GuardStatus:
+    """Return what is said of a home where nothing is commanded."""
+    if config.battery is None:
+        return NO_BATTERY
+    cause = "no device here takes commands" if config.control.enabled else "[control] enabled = false"
+    return replace(NO_BATTERY, reason=f"the battery is only observed: {cause}")
 
 
 def owner_storage(config: HomeConfig) -> Storage | None:
@@ -116,10 +127,25 @@ class Steering:
         self._jitter_s = min(config.control.jitter_s, rules.slot_s / JITTER_PART)
         self._name = config.home.name
         self._homes = [member.name for member in charter.homes]
+        self._nobody = without_guard(config)
+        self._pause = timedelta(seconds=max(PAUSE_SLOTS * rules.slot_s, PAUSE_WALL_S * clock.speed))
+        self._obeyed_at: datetime | None = None
 
     @property
     def status(self) -> GuardStatus:
-        return NO_BATTERY if self.guard is None else self.guard.status
+        return self._nobody if self.guard is None else self.guard.status
+
+    def commands(self, now: datetime) -> bool:
+        """Return whether plans may count on the battery: it follows, or would but for a pause. Asked at each reading.
+
+        Else the inverter's own self-consumption decides, and what the home sold from the battery would not come.
+        """
+        status = self.status
+        if not status.obeys:
+            self._obeyed_at = None
+        elif status.control == "following" or self._obeyed_at is None:
+            self._obeyed_at = now
+        return self._obeyed_at is not None and now - self._obeyed_at <= self._pause
 
     def steer(
         self,

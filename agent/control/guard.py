@@ -95,6 +95,7 @@ class Guard:
             control="following" if following else "released",
             target_w=self._mind.target_w,
             reason=self._mind.reason if self._doubt.why is None else self._doubt.why,
+            obeys=self._mind.stopped is None and self._mind.latched is None,
         )
 
     @property

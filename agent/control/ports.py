@@ -154,8 +154,13 @@ class GuardPort(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardStatus:
-    """What the guard does now. `target_w` is the battery power in force, + discharges; None unless following."""
+    """What the guard does now. `target_w` is the battery power in force, + discharges; None unless following.
+
+    Attributes:
+        obeys: Whether wishes can move the battery: it may be written to, and nobody ended control.
+    """
 
     control: Literal["observe", "following", "released"]
     target_w: float | None
     reason: str
+    obeys: bool = False

@@ -1,7 +1,7 @@
 """One home's planner: forecasts, tariff and battery in; bids, checks and a plan with reasons out. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 import numpy as np
@@ -18,6 +18,7 @@ from agent.planning.problem import (
     terminal_price,
 )
 from agent.planning.reasons import reasons
+from agent.planning.shadow import by_itself
 from agent.planning.tariff import Tariff
 from coordinator.quantities import MICRO, round_ratio, to_micro
 from coordinator.slots import Slot
@@ -41,6 +42,7 @@ class Plan:
     """The plan of a horizon. Arrays have shape (n,), powers are means over the slot in W.
 
     Args:
+        problem: What was planned for; a battery that obeys nobody is no part of it, what it does is in the schedule.
         soc_pct: State of charge at each slot's end, or None without a battery.
         price_per_kwh: Neighbourhood price per slot: negotiated, or expected.
         reasons: One short sentence per slot.
@@ -60,6 +62,7 @@ class Planner:
     """One negotiation's view of one home: built anew for every slot that is negotiated.
 
     Attributes:
+        commands_battery: Whether its plans decide what a battery does.
         expected_wh: Trades of the horizon that checks and plans reckon with in later slots, + buys: the last bids,
             until somebody knows better.
 
@@ -73,6 +76,8 @@ class Planner:
         terminal_per_kwh: Price of energy left at the end; default: mean of the cheapest quarter of import prices.
         flexible: Cars, loads, tanks and further batteries; their slots count from `first`.
         island: Set while the grid is lost.
+        commands_battery: Where plans do not decide what the battery does, it serves the home by itself, and they reckon
+            with that.
 
     Raises:
         ConfigError: If the tariff does not know a slot of the horizon.
@@ -94,6 +99,7 @@ class Planner:
         terminal_per_kwh: float | None = None,
         flexible: tuple[Flexible, ...] = (),
         island: Island | None = None,
+        commands_battery: bool = True,
     ) -> None:
         imports, exports = tariff.prices(first, load_w.size)
         if terminal_per_kwh is None:
@@ -101,7 +107,8 @@ class Planner:
         if island is not None:  # energy is never saved at the price of load that goes unserved
             terminal_per_kwh = min(terminal_per_kwh, island.normal_per_kwh[0] / 2)
         self.first = first
-        self.problem = HomeProblem(
+        self.commands_battery = commands_battery
+        home = HomeProblem(
             slot_h=first.hours,
             load_w=load_w,
             pv_w=pv_w,
@@ -115,6 +122,13 @@ class Planner:
             flexible=flexible,
             island=island,
         )
+        self._battery = battery
+        self._own = None if battery is None or commands_battery else by_itself(home)
+        self._shown = home if self._own is None else replace(home, battery=None)
+        self.problem = self._shown
+        if self._own is not None:  # what it gives is no load any more, and what it takes is no sun
+            load_w, pv_w = home.load_w - self._own.discharge_w, home.pv_w - self._own.charge_w
+            self.problem = replace(self._shown, load_w=load_w, pv_w=pv_w)
         self._slots = tuple(first.horizon(load_w.size))
         self._tariff = tariff
         self._rho = rho_micro / MICRO
@@ -260,15 +274,18 @@ class Planner:
         schedule = self._model.with_trades(expected_w, feeder, rho)
         if not schedule.deliverable:
             schedule = self._model.with_trades(np.array([*committed_wh, *([0] * rest)]) / h, feeder, rho)
-        battery = self.problem.battery
         hours = [slot.start_at.astimezone(self._timezone).hour for slot in self._slots]
+        words = reasons(self.problem, schedule, hours, self._own)
+        if self._own is not None:
+            schedule = replace(schedule, battery=self._own)
+        capacity_wh = None if self._battery is None else max(self._battery.capacity_wh, 1.0)
         return Plan(
             first=self.first,
-            problem=self.problem,
+            problem=self._shown,
             schedule=schedule,
-            soc_pct=None if battery is None else 100 * schedule.stored_wh / max(battery.capacity_wh, 1.0),
+            soc_pct=None if capacity_wh is None else 100 * schedule.stored_wh / capacity_wh,
             price_per_kwh=prices,
-            reasons=reasons(self.problem, schedule, hours),
+            reasons=words,
             gave_way=self._gave_way(schedule),
         )
 

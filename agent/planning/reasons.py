@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.planning.home_model import Schedule
+from agent.planning.home_model import Flow, Schedule
 from agent.planning.problem import HomeProblem
 
 _NOTICEABLE_W = 25.0
@@ -48,13 +48,25 @@ def part_of_day(hour: int) -> str:
     return "the evening"
 
 
-def reasons(problem: HomeProblem, schedule: Schedule, local_hours: Sequence[int]) -> tuple[str, ...]:
+def reasons(
+    problem: HomeProblem, schedule: Schedule, local_hours: Sequence[int], own: Flow | None = None
+) -> tuple[str, ...]:
     """Return one short sentence per slot.
 
     Args:
         local_hours: Local hour (0..23) in which each slot starts, shape (n,).
+        own: What a battery does that obeys nobody.
     """
-    return tuple(_words(_moment(problem, schedule, local_hours, t)) for t in range(problem.slots))
+    words = [_words(_moment(problem, schedule, local_hours, t)) for t in range(problem.slots)]
+    if own is not None:
+        words = [said + _words_of_own(watts) for said, watts in zip(words, own.power_w, strict=True)]
+    return tuple(words)
+
+
+def _words_of_own(battery_w: float) -> str:
+    if abs(battery_w) <= _NOTICEABLE_W:
+        return ""
+    return "; the battery gives by itself" if battery_w > 0 else "; the battery charges by itself"
 
 
 def _moment(problem: HomeProblem, schedule: Schedule, local_hours: Sequence[int], t: int) -> _Moment:

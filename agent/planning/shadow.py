@@ -5,7 +5,9 @@ The shadow sees what the real home sees: the same forecasts when it plans, the s
 
 from dataclasses import dataclass, replace
 
-from agent.planning.home_model import HomeModel
+import numpy as np
+
+from agent.planning.home_model import Flow, HomeModel
 from agent.planning.problem import Battery, HomeProblem
 from agent.planning.worth import reach_w
 
@@ -50,6 +52,28 @@ def run_battery(battery: Battery, stored_wh: float, wanted_wh: float, hours: flo
     return -taken_wh, stored_wh + taken_wh * battery.efficiency_charge
 
 
+def by_itself(problem: HomeProblem) -> Flow:
+    """Return what the home's battery does when nobody commands it: it keeps the home from the grid (self-consumption).
+
+    Raises:
+        ValueError: If the home has no battery.
+    """
+    battery, hours, stored_wh = problem.battery, problem.slot_h, problem.start_wh
+    if battery is None:
+        raise ValueError("a home without a battery")
+    power_w, path_wh = np.zeros(problem.slots), np.zeros(problem.slots)
+    for t, wanted_w in enumerate(problem.load_w - problem.pv_w):
+        given_wh, stored_wh = run_battery(battery, stored_wh, float(wanted_w) * hours, hours)
+        power_w[t], path_wh[t] = given_wh / hours, stored_wh
+    return Flow(
+        name="battery",
+        charge_w=np.maximum(-power_w, 0.0),
+        discharge_w=np.maximum(power_w, 0.0),
+        stored_wh=path_wh,
+        missing_wh=np.zeros(problem.slots),
+    )
+
+
 class Shadow:
     """The home as if it had no neighbours (strategy `alone`): own plan, own battery, and the live rule within the slot.
 
@@ -73,7 +97,16 @@ class Shadow:
         plan = HomeModel(replace(problem, stored_wh=self.stored_wh)).alone()
         lowest_w, highest_w = reach_w(problem, plan)
         wanted_wh = min(max(load_wh - pv_wh, lowest_w * problem.slot_h), highest_w * problem.slot_h)
-        battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, wanted_wh, problem.slot_h)
+        return self._lived(battery, wanted_wh, problem.slot_h, load_wh, pv_wh)
+
+    def left_alone(self, battery: Battery | None, slot_h: float, load_wh: float, pv_wh: float) -> ShadowSlot:
+        """Live through a slot in which nobody commands the battery, as in the real home: it serves the home."""
+        if battery is None:
+            return no_battery(load_wh, pv_wh)
+        return self._lived(battery, load_wh - pv_wh, slot_h, load_wh, pv_wh)
+
+    def _lived(self, battery: Battery, wanted_wh: float, slot_h: float, load_wh: float, pv_wh: float) -> ShadowSlot:
+        battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, wanted_wh, slot_h)
         return ShadowSlot(net_wh=round(load_wh - pv_wh - battery_wh), battery_wh=battery_wh, stored_wh=self.stored_wh)
 
 

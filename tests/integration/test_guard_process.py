@@ -193,6 +193,7 @@ def test_s7_a_killed_guard_leaves_the_battery_to_its_inverter_within_the_reversi
         await home.released()
         await until(lambda: any("the guard does not answer" in text for text in home.notices))
         assert home.link.guard.status.control == "released"
+        assert not home.link.guard.status.obeys, "plans count on it no more"
         home.start()
         await home.follow()
         await until(lambda: "the guard answers again" in home.notices)
@@ -266,12 +267,14 @@ def test_s15_stop_releases_and_holds_over_a_restart_until_it_is_taken_back(tmp_p
         home.kill()
         home.start()
         await until(lambda: "stopped by its owner" in home.link.guard.status.reason, within_s=60)
+        assert not home.link.guard.status.obeys, "plans count on it no more"
         for _ in range(20):
             home.link.guard.lease(2000, "the plan goes on")
             await asyncio.sleep(0.05)
             assert not home.commanded
         assert (await asyncio.to_thread(stop, home, "--resume")).returncode == 0
         await home.follow()
+        assert home.link.guard.status.obeys
 
     run(tmp_path, check)
 

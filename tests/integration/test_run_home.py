@@ -14,6 +14,8 @@ from running_home import WRITES, Files, broker, commission, count_requests, devi
 
 import agent.runtime
 from agent.checks import Finding, check_home
+from agent.config import load_config
+from agent.guard_state import FileBrakes
 from coordinator.broker import Broker
 from coordinator.mosquitto import open_broker
 
@@ -233,6 +235,7 @@ def test_s1_nothing_is_ever_written_to_a_device_before_control_is_enabled_and_co
         async with broker(files), running(files) as home:
             await until(lambda: home.quality == "valid")
             await asyncio.sleep(1.5)
+            assert home.agent.home.commands_battery is (enabled and commissioned), "plans count on it, or do not"
         await plant.stop()
         return found["control"].text
 
@@ -240,6 +243,29 @@ def test_s1_nothing_is_ever_written_to_a_device_before_control_is_enabled_and_co
     allowed = enabled and commissioned
     assert bool(set(codes) & set(WRITES)) is allowed
     assert text.startswith("commands the battery of inverter" if allowed else "observe only: ")
+
+
+def test_plans_count_on_the_battery_from_the_commissioning_to_a_stop_and_again_after_it(files: Files) -> None:
+    files.edit(("enabled = false", "enabled = true"))
+    brakes = FileBrakes(load_config(files.config).home.data_dir)
+
+    async def scenario() -> None:
+        plant = devices(files)
+        await plant.start()
+        async with broker(files), running(files) as home:
+            trader = home.agent.home
+            await until(lambda: home.quality == "valid")
+            await asyncio.sleep(1)
+            assert not trader.commands_battery, "not commissioned"
+            commission(files)
+            await until(lambda: trader.commands_battery)
+            brakes.stop("its owner")
+            await until(lambda: not trader.commands_battery)
+            brakes.resume()
+            await until(lambda: trader.commands_battery)
+        await plant.stop()
+
+    run(scenario)
 
 
 def test_the_log_has_no_line_per_poll_and_one_for_many_setpoints_of_one_reason(

@@ -438,6 +438,107 @@ def test_a_trade_is_kept_only_within_the_own_tariff() -> None:
     assert mine.keep(SLOT, -400, 180_000) == 0  # it has nothing to sell
 
 
+# A battery that nobody commands
+
+
+def observed(soc_pct: float | None = 90.0, **options: Any) -> TradingHome:
+    mine = home(**options)
+    mine.commands_battery = False
+    mine.observe(reading(START, soc_pct))
+    return mine
+
+
+def test_nothing_is_sold_from_a_battery_that_is_only_observed() -> None:
+    """It serves the home by itself, 1000 W, until its 9000 Wh are gone."""
+    mine = observed()
+    preparation = mine.prepare(SLOT, START)
+    assert preparation is not None
+    bids = preparation.bidder.bid([600_000] * 12, [-500.0] * 12)
+    assert bids == [0] * 12, "nothing to sell, and nothing worth buying"
+    bids = preparation.bidder.bid([100_000] * 12, [0.0] * 12)
+    assert bids[:8] == [0] * 8
+    assert bids[9:] == pytest.approx([1000] * 3, abs=400), "when it is empty the home buys"
+    assert mine.keep(SLOT, -500, 290_000) == 0
+    target = mine.target(SLOT, START)
+    assert (target.net_wh, target.battery_w) == pytest.approx((0, 1000), abs=1)
+    assert target.plan.reasons[0] == "the home runs on its own; the battery gives by itself"
+
+
+def test_the_sun_that_an_observed_battery_will_take_is_not_sold() -> None:
+    """2000 W to spare, of which it takes the 5000 Wh it has room for."""
+    mine = observed(50.0, load_w=500.0, pv_w=2500.0)
+    preparation = mine.prepare(SLOT, START)
+    assert preparation is not None
+    bids = preparation.bidder.bid([200_000] * 12, [0.0] * 3 + [-2000.0] * 9)
+    assert bids[:2] == [0, 0]
+    assert bids[3:] == pytest.approx([-2000] * 9, abs=1)
+    target = mine.target(SLOT, START)
+    assert (target.net_wh, target.battery_w) == pytest.approx((0, -2000), abs=1)
+    assert target.plan.soc_pct is not None
+    assert target.plan.soc_pct[-1] == pytest.approx(100)
+    assert target.plan.reasons[0].endswith("; the battery charges by itself")
+    problem, schedule = target.plan.problem, target.plan.schedule
+    served_w = schedule.grid_w + schedule.trade_w + problem.pv_w - schedule.curtailed_w + schedule.battery_w
+    assert served_w == pytest.approx(problem.load_w)
+    later = START + timedelta(minutes=30)
+    mine.prepare(SLOT.shifted(1), later)
+    taken_wh = 1000 * BATTERY.efficiency_charge
+    expected_pct = (5000 + 3 * taken_wh) / 100  # half of this slot and all of the next
+    soc_pct = mine.target(SLOT.shifted(1), later).plan.soc_pct
+    assert soc_pct is not None
+    assert soc_pct[0] == pytest.approx(expected_pct, abs=0.1)
+
+
+def test_control_that_ends_while_a_slot_is_negotiated_sells_nothing_more() -> None:
+    mine = home(tariff={"fixed": {"import_per_kwh": 0.20, "export_per_kwh": 0.06}}, load_w=100.0)
+    mine.observe(reading(START, 90.0))
+    mine.prepare(SLOT, START)
+    assert mine.keep(SLOT, -500, 290_000) == -500
+    mine.commands_battery = False
+    assert mine.keep(SLOT, -500, 290_000) == 0
+    mine.gate_closed(SLOT, 0, START)
+    target = mine.known_target(SLOT)
+    assert target is not None
+    assert target.plan.reasons[0].endswith("the battery gives by itself")
+    later = SLOT.shifted(1)
+    mine.prepare(later, START)
+    mine.commands_battery = True
+    assert mine.keep(later, -500, 290_000) == 0, "it was not bid with"
+    mine.gate_closed(later, 0, START)
+    target = mine.known_target(later)
+    assert target is not None
+    assert "by itself" not in target.plan.reasons[0], "commanded again: the slot is planned with it"
+
+
+def test_what_was_sold_before_control_ended_is_paid_for_and_expected_so() -> None:
+    mine = home()
+    mine.observe(reading(START, 90.0))
+    mine.prepare(SLOT, START)
+    mine.commands_battery = False
+    mine.gate_closed(SLOT, -500, START)
+    target = mine.known_target(SLOT)
+    assert target is not None
+    assert (target.net_wh, target.battery_w) == pytest.approx((0, 1000), abs=1)
+
+
+def test_without_neighbours_an_observed_battery_would_have_done_the_same() -> None:
+    """A battery that plans command would wait for the dear hours; this one gives in the cheap one too."""
+    mine = observed(50.0, tariff=DEAR_EVENING)
+    given_pct = 10 / BATTERY.efficiency_discharge
+    live(mine, energy(SLOT, 0, 1000, 0, 50 - given_pct))
+    live(mine, energy(SLOT.shifted(1), 0, 1000, 0, 50 - 2 * given_pct))
+    assert mine.savings.bill_alone == pytest.approx(mine.savings.bill_traded, abs=Decimal("0.0001"))
+    assert mine.shadow is not None
+    assert mine.shadow.stored_wh == pytest.approx(100 * (50 - 2 * given_pct))
+
+
+def test_an_observed_battery_whose_charge_nobody_reads_is_left_out() -> None:
+    mine = observed(None)
+    target = mine.target(SLOT, START)
+    assert (target.net_wh, target.battery_w) == pytest.approx((1000, 0))
+    assert target.plan.soc_pct is None
+
+
 # Memory
 
 

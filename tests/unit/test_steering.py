@@ -44,13 +44,14 @@ class FakeGuard:
     """Does what it is told, and remembers it."""
 
     control: str = "following"
+    obeys: bool = True
     gate: Gate = field(default_factory=Gate)
     leases: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> Any:
-        return GuardStatus(control=self.control, target_w=None, reason="")  # type: ignore[arg-type]
+        return GuardStatus(control=self.control, target_w=None, reason="", obeys=self.obeys)  # type: ignore[arg-type]
 
     def lease(self, target_w: float, reason: str, *, party: Party = Party.PRICE) -> None:
         self.leases.append(target_w)
@@ -142,6 +143,46 @@ def test_on_a_fast_clock_wall_time_sets_how_often_and_how_long(
     sharing = owner_sharing(config(battery=BATTERY, control={"share_wh_per_day": 300}), RULES, speed, homes)
     assert (sharing.interval_s, sharing.life_s) == pytest.approx((interval_s, life_s))
     assert (sharing.range_w, sharing.wear_limit_wh) == (6000, 300)
+
+
+def test_plans_count_on_a_battery_only_while_it_is_commanded() -> None:
+    """It is read every 2 seconds; not commissioned, commissioned, stopped, resumed, without lease, led again."""
+    guard = FakeGuard("observe", obeys=False)
+    made = steering(guard, battery=BATTERY)
+    now = SLOT.start_at
+
+    def commands(control: str, obeys: bool, seconds: float = 2) -> bool:
+        nonlocal now
+        guard.control, guard.obeys = control, obeys
+        now += timedelta(seconds=seconds)
+        return made.commands(now)
+
+    assert not commands("observe", False)
+    assert commands("released", True), "it may be written to: the next slot can be planned with it"
+    assert commands("following", True, 3600)
+    assert not commands("released", False), "stopped, given up, or its guard is gone"
+    assert commands("released", True, 3600)
+    assert commands("following", True)
+    assert commands("released", True, 2 * RULES.slot_s), "the meter was away for a while"
+    assert not commands("released", True), "for long nobody has led it"
+    assert commands("following", True)
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({}, "no battery to command"),
+        ({"battery": BATTERY}, "the battery is only observed: [control] enabled = false"),
+        (
+            {"battery": BATTERY, "control": {"enabled": True}},
+            "the battery is only observed: no device here takes commands",
+        ),
+    ],
+)
+def test_a_home_without_a_guard_says_why_its_battery_is_not_commanded(sections: dict[str, Any], reason: str) -> None:
+    made = steering(**sections)
+    assert not made.commands(SLOT.start_at)
+    assert (made.status.control, made.status.reason) == ("observe", reason)
 
 
 def test_s4_homes_change_one_after_the_other_at_the_start_of_a_slot() -> None:

@@ -136,6 +136,7 @@ def test_s1_without_commissioning_no_write_function_ever_leaves(settings: Contro
         assert len(bench.fake.log) > 20
         assert bench.fake.writes == []
         assert bench.guard.status.control == "observe"
+        assert not bench.guard.status.obeys
 
     run(check, settings, permit=permit)
 
@@ -513,6 +514,7 @@ def test_s12_battery_that_goes_the_wrong_way_is_released_for_good() -> None:
             bench.guard.lease(1000, "as planned")
             await bench.after(1)
         assert bench.guard.status.control == "released"
+        assert not bench.guard.status.obeys, "plans count on it no more"
         ((level, text),) = bench.notices
         assert level == "error"
         assert (
