@@ -75,13 +75,13 @@ class HomeMemory:
         self._store.close()
 
     def open_home(self, on_change: Callable[[Change, Slot], None]) -> TradingHome:
-        """Return the home with its past."""
+        """Return the home with its past; until somebody has asked the guard, it does not count on its battery."""
         config, rules = self._config, self._rules
         home, slot_s = config.home, rules.slot_s
         first = self._slot.key - HISTORY_DAYS * 86400
         savings, shadow_wh = self._store.fact("savings"), self._store.shadow_wh()
         unbilled = json.loads(self._store.fact("unbilled") or "[]")
-        return TradingHome(
+        home_now = TradingHome(
             Facts(
                 name=home.name,
                 timezone=home.zone,
@@ -110,6 +110,8 @@ class HomeMemory:
             until=home.until,
             on_change=on_change,
         )
+        home_now.commands_battery = False
+        return home_now
 
     def slot_done(self, energy: SlotEnergy) -> None:
         self._store.save_slot(

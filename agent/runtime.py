@@ -141,7 +141,6 @@ class Agent:
             self._devices, guard = self._open_devices(stack)
             self._steering = Steering(self.config, guard, self.clock, self.charter)
             self.home.balances = self._steering.takes_part
-            self.home.commands_battery = self._steering.commands(self.clock.now())
             self._steering.sharing.worn_on, self._steering.sharing.worn_wh = self._memory.worn()
             self._poller = Poller(
                 self._devices,

@@ -9,6 +9,7 @@ import pytest
 
 from agent.config import load_config
 from agent.devices.energy import Counters, SlotEnergy
+from agent.devices.reading import HomeReading
 from agent.first_files import write_first_files
 from agent.forecast.forecaster import Forecast
 from agent.memory import HomeMemory
@@ -31,6 +32,24 @@ def test_what_was_moved_for_neighbours_on_a_day_is_known_after_a_restart(tmp_pat
     again = HomeMemory(config, Rules(), NOW)
     assert again.worn() == (date(2026, 6, 1), 120.5)
     again.close()
+
+
+def test_a_home_fresh_from_init_sells_nothing_from_its_battery(tmp_path: Path) -> None:
+    """Its settings name a battery, and control is off."""
+    config = load_config(write_first_files(tmp_path, name="home-1", timezone="UTC", currency="EUR"))
+    config.home.data_dir.mkdir(exist_ok=True)
+    memory = HomeMemory(config, Rules(), NOW)
+    home = memory.open_home(lambda change, slot: None)
+    slot = Slot.at(NOW.replace(hour=20), 900)  # after sunset
+    reading = HomeReading(
+        at=slot.start_at, monotonic_s=0.0, grid_w=0.0, pv_w=0.0, battery_w=0.0, load_w=0.0, soc_pct=90.0,
+        import_wh=0.0, export_wh=0.0, quality="valid", missing=(),
+    )  # fmt: skip
+    home.observe(reading)
+    preparation = home.prepare(slot, slot.start_at)
+    assert preparation is not None
+    assert preparation.bidder.bid([600_000] * 96, [-500.0] * 96)[:4] == [0] * 4
+    memory.close()
 
 
 class _Target:
