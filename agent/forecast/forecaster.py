@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from agent.forecast.calendar import Calendar, Place
 from agent.forecast.history import Floats, History, Ints, slot_keys
 from agent.forecast.learner import Learner
+from agent.forecast.members import BOOSTING_DAYS_MIN
 from agent.forecast.mixing import Verdict
 from agent.forecast.naive import DAY_S, default_load_w, default_pv_w, fill
 from agent.forecast.series import LAG_DAYS, Signal, daylight
+from agent.forecast.sky import follow_sky
 from agent.forecast.weather import Weather
 from coordinator.slots import Slot
 
@@ -99,6 +101,7 @@ class Forecaster:
         self._load = Learner(horizon)
         self._pv = Learner(horizon)
         self._weather_columns = 0
+        self._follows_sky = False
 
     def fit(self, history: History, weather: Weather | None = None) -> None:
         """Learn from a history; call it about once a day. Less than two weeks leaves naive members in charge."""
@@ -111,6 +114,7 @@ class Forecaster:
         load, pv = self._signals(recent, recent.slots, weather)
         self._load.fit(load)
         self._pv.fit(pv)
+        self._follows_sky = recent.slots * self._slot_s < BOOSTING_DAYS_MIN * DAY_S
 
     def judge(self, history: History, weather: Weather | None = None) -> None:
         """Mix anew by what came since the last fit or call; takes milliseconds, where a fit takes seconds."""
@@ -165,6 +169,8 @@ class Forecaster:
         load, pv = self._signals(past, past.slots + count, weather)
         load_w, load_band_w = self._load.predict(load, issues, count)
         pv_w, pv_band_w = self._pv.predict(pv, issues, count)
+        if self._follows_sky:
+            follow_sky(pv_w, pv_band_w, pv, issues)
         load_known, pv_known = (np.asarray(np.isfinite(mean).any(axis=1)) for mean in (load_w, pv_w))
         for row, issue in enumerate(issues):
             local = load.clock[issue : issue + count]
