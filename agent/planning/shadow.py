@@ -52,6 +52,11 @@ def run_battery(battery: Battery, stored_wh: float, wanted_wh: float, hours: flo
     return -taken_wh, stored_wh + taken_wh * battery.efficiency_charge
 
 
+def _uncommanded(battery: Battery) -> Battery:
+    """Return a battery as its inverter runs it, which knows nothing of the maximum that its owner set us."""
+    return replace(battery, max_wh=battery.capacity_wh)
+
+
 def by_itself(problem: HomeProblem) -> Flow:
     """Return what the home's battery does when nobody commands it: it keeps the home from the grid (self-consumption).
 
@@ -61,6 +66,7 @@ def by_itself(problem: HomeProblem) -> Flow:
     battery, hours, stored_wh = problem.battery, problem.slot_h, problem.start_wh
     if battery is None:
         raise ValueError("a home without a battery")
+    battery = _uncommanded(battery)
     power_w, path_wh = np.zeros(problem.slots), np.zeros(problem.slots)
     for t, wanted_w in enumerate(problem.load_w - problem.pv_w):
         given_wh, stored_wh = run_battery(battery, stored_wh, float(wanted_w) * hours, hours)
@@ -103,7 +109,7 @@ class Shadow:
         """Live through a slot in which nobody commands the battery, as in the real home: it serves the home."""
         if battery is None:
             return no_battery(load_wh, pv_wh)
-        return self._lived(battery, load_wh - pv_wh, slot_h, load_wh, pv_wh)
+        return self._lived(_uncommanded(battery), load_wh - pv_wh, slot_h, load_wh, pv_wh)
 
     def _lived(self, battery: Battery, wanted_wh: float, slot_h: float, load_wh: float, pv_wh: float) -> ShadowSlot:
         battery_wh, self.stored_wh = run_battery(battery, self.stored_wh, wanted_wh, slot_h)

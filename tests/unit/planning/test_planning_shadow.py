@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.planning.problem import Battery, HomeProblem
-from agent.planning.shadow import Shadow, no_battery, run_battery
+from agent.planning.shadow import Shadow, by_itself, no_battery, run_battery
 
 BATTERY = Battery(
     capacity_wh=6000, charge_max_w=3000, discharge_max_w=2500, efficiency_charge=0.95, efficiency_discharge=0.93,
@@ -58,6 +58,20 @@ def test_shadow_conserves_energy_over_a_day_of_wrong_forecasts(seed: int) -> Non
         lost_wh += b * (1 / BATTERY.efficiency_discharge - 1) if b > 0 else -b * (1 - BATTERY.efficiency_charge)
         balance_wh += b
     assert start_wh - balance_wh - lost_wh == pytest.approx(shadow.stored_wh, abs=1e-5)
+
+
+def test_a_battery_by_itself_follows_the_net_load_from_the_reserve_to_full_whatever_its_owner_set_us() -> None:
+    problem = HomeProblem(
+        slot_h=0.5, load_w=np.full(12, 400.0), pv_w=np.array([0.0] * 3 + [8000.0] * 9),
+        import_per_kwh=np.full(12, 0.3), export_per_kwh=np.full(12, 0.1),
+        battery=replace(BATTERY, max_wh=5000.0), stored_wh=700.0,
+    )  # fmt: skip
+    flow, alone = by_itself(problem), Shadow(700.0)
+    assert flow.power_w[:4] == pytest.approx([400, 344, 0, -3000]), "372 Wh above the reserve; then 3 kW at most"
+    assert flow.stored_wh[-1] == pytest.approx(6000)
+    for t in range(12):
+        lived = alone.left_alone(problem.battery, 0.5, problem.load_w[t] / 2, problem.pv_w[t] / 2)
+        assert (lived.battery_wh, lived.stored_wh) == pytest.approx((flow.power_w[t] / 2, flow.stored_wh[t]))
 
 
 def test_shadow_battery_absorbs_the_homes_own_deviation() -> None:
