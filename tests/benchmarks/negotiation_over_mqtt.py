@@ -95,10 +95,10 @@ class NegotiatingHome:
     def settled(self, slot: Slot, meter: MeterReading, bill: SlotBill, contracts: Sequence[Contract]) -> None: ...
 
 
-def _community(rules: Rules, names: Sequence[str], url: str) -> tuple[Charter, dict[str, Identity]]:
+def _community(rules: Rules, names: Sequence[str]) -> tuple[Charter, dict[str, Identity]]:
     identities = {identity.id: identity for identity in (Identity.generate() for _ in names)}
     members = [
-        Member(id=i.id, name=name, public_key=encode_base64(i.public_key), broker=url)
+        Member(id=i.id, name=name, public_key=encode_base64(i.public_key), broker="mqtt://127.0.0.1:1883")
         for name, i in zip(names, identities.values(), strict=True)
     ]
     members.sort(key=lambda member: member.id)
@@ -186,8 +186,7 @@ def negotiate(folder: Path, start_at: datetime) -> dict[str, float | int]:
     community = load_community(folder)
     rules = rules_for(community.slot_s)
     first = Slot.at(start_at, community.slot_s)
-    broker = MosquittoBroker()
-    charter, identities = _community(rules, [home.name for home in community.homes], broker.url)
+    charter, identities = _community(rules, [home.name for home in community.homes])
     by_name = {home.name: home for home in community.homes}
     homes = {
         member.id: NegotiatingHome(planner=planner_of(community, by_name[member.name], first, rules))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -71,11 +72,10 @@ class Files:
 def move_ports(folder: Path) -> Files:
     """Give a folder that `init` wrote other ports."""
     ports = free_ports(4)
+    others = dict(zip(("5020", "5021", "1883", "8883"), map(str, ports), strict=True))
     for name in ("home.toml", "dashboard.toml"):
-        text = (folder / name).read_text()
-        for before, after in zip(("5020", "5021", "1883", "8883"), ports, strict=True):
-            text = text.replace(before, str(after))
-        (folder / name).write_text(text)
+        text = (folder / name).read_text()  # all at once: a free port may itself begin with 1883
+        (folder / name).write_text(re.sub("|".join(others), lambda found: others[found[0]], text))
     return Files(folder, *ports)
 
 

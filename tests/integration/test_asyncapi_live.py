@@ -57,8 +57,14 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[Inbound]:
             assert street.demo.settled is not None
             for source in street.demo.settled.dashboard.sources:
                 await stack.enter_async_context(listening(source, heard))
-            settled = b'"kind":"meter"'
-            await street.until(lambda: any(settled in each.payload for each in heard), "a traded slot is settled", 100)
+            await street.until(
+                lambda: (
+                    any(b'"kind":"meter"' in each.payload for each in heard)
+                    and any(each.topic.endswith("/savings") for each in heard)
+                ),
+                "a traded slot is settled",
+                100,
+            )
 
     asyncio.run(scenario())
     return heard

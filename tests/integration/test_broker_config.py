@@ -64,7 +64,8 @@ class Town:
         self.homes = {}
         for name, (plain, tls) in self.ports.items():
             config = write_first_files(folder / name, name=name, timezone="UTC", currency="EUR")
-            config.write_text(config.read_text().replace("1883", str(plain)).replace("8883", str(tls)))
+            others = {"1883": str(plain), "8883": str(tls)}
+            config.write_text(re.sub("1883|8883", lambda found: others[found[0]], config.read_text()))
             self.homes[name] = config
         self.meeting_port = free_port()
         self.card = self.meeting("--url", f"mqtts://127.0.0.1:{self.meeting_port}")
