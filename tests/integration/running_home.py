@@ -69,13 +69,17 @@ class Files:
         self.config.write_text(text[:begin] + text[text.index("# The devices, each") :])
 
 
+def with_ports(text: str, ports: dict[str, int]) -> str:
+    """Return settings with other ports, all at once: a free port may itself begin with a usual one."""
+    return re.sub("|".join(ports), lambda found: str(ports[found[0]]), text)
+
+
 def move_ports(folder: Path) -> Files:
     """Give a folder that `init` wrote other ports."""
     ports = free_ports(4)
-    others = dict(zip(("5020", "5021", "1883", "8883"), map(str, ports), strict=True))
+    others = dict(zip(("5020", "5021", "1883", "8883"), ports, strict=True))
     for name in ("home.toml", "dashboard.toml"):
-        text = (folder / name).read_text()  # all at once: a free port may itself begin with 1883
-        (folder / name).write_text(re.sub("|".join(others), lambda found: others[found[0]], text))
+        (folder / name).write_text(with_ports((folder / name).read_text(), others))
     return Files(folder, *ports)
 
 

@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from mqtt_helpers import BROKER_KINDS, QUICK, station, until
 from paho.mqtt.enums import CallbackAPIVersion
+from running_home import with_ports
 from typer.testing import CliRunner
 
 from agent.broker_files import SECRET_FILES
@@ -64,8 +65,7 @@ class Town:
         self.homes = {}
         for name, (plain, tls) in self.ports.items():
             config = write_first_files(folder / name, name=name, timezone="UTC", currency="EUR")
-            others = {"1883": str(plain), "8883": str(tls)}
-            config.write_text(re.sub("1883|8883", lambda found: others[found[0]], config.read_text()))
+            config.write_text(with_ports(config.read_text(), {"1883": plain, "8883": tls}))
             self.homes[name] = config
         self.meeting_port = free_port()
         self.card = self.meeting("--url", f"mqtts://127.0.0.1:{self.meeting_port}")
