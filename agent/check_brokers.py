@@ -51,7 +51,8 @@ async def _try(settings: LinkSettings, clock: Clock) -> tuple[LinkState, list[st
         ConfigError: If the password cannot be read.
     """
     notices: list[LinkNotice] = []
-    options = LinkOptions(connect_timeout_s=CONNECT_S)
+    # Kept alive for longer than we look: else a broker that never answers would be said to be lost, at times.
+    options = LinkOptions(connect_timeout_s=CONNECT_S, keepalive_s=round(3 * CONNECT_S))
     silent = settings.model_copy(update={"meeting": False, "publish": False})
     async with Transport([silent], clock, notices.append, options=options) as transport:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.check_brokers import try_brokers
 from agent.check_devices import look_at_devices
 from agent.config import HomeConfig, load_config
+from agent.control.envelope import Envelope
 from agent.data_folder import running_agent
 from agent.devices.commissioning import record_path
 from agent.devices.device import Device
@@ -159,12 +160,12 @@ def control_plan(config: HomeConfig, devices: list[Device]) -> Finding:
     if battery is not None and not charges and len(devices) == len(config.devices):
         return wrong(subject, "[battery] is there, but no device reads one: add its device, or take [battery] out")
     try:
-        owner_envelope(config)
+        limits, less = owner_envelope(config), narrowed(config)
     except ConfigError as error:
         return wrong(subject, str(error))
     if not control.enabled:
         return good(subject, "observe only: control.enabled is false")
-    if battery is None:
+    if limits is None:
         return wrong(subject, "control is enabled without a battery: fill in [battery], or write enabled = false")
     if commanded is None or commanded.profile.control is None:
         return wrong(subject, "control is enabled, but no device here can be commanded: write enabled = false")
@@ -175,22 +176,21 @@ def control_plan(config: HomeConfig, devices: list[Device]) -> Finding:
         return wrong(subject, f"control was given up: {given_up}; look at the battery, then {RESUME}")
     if not record_path(config.home.data_dir, commanded.name).exists():
         return good(subject, f"observe only: {commanded.name} is not commissioned: `commonwatt commission` does it")
-    return good(subject, f"commands the battery of {commanded.name}: {_limits(config)}; {_bound(config, commanded)}")
+    return good(
+        subject,
+        f"commands the battery of {commanded.name}: {_limits(limits, less)}; {_bound(limits, config, commanded)}",
+    )
 
 
-def _limits(config: HomeConfig) -> str:
-    limits, less = owner_envelope(config), narrowed(config)
-    assert limits is not None
+def _limits(limits: Envelope, less: str | None) -> str:
     return (
         f"charging up to {limits.charge_w / 1000:g} kW and {limits.max_pct:g} %, giving up to "
         f"{limits.discharge_w / 1000:g} kW and down to {limits.reserve_pct:g} %{f' ({less})' if less else ''}"
     )
 
 
-def _bound(config: HomeConfig, device: Device) -> str:
+def _bound(limits: Envelope, config: HomeConfig, device: Device) -> str:
     """Say what happens at worst when all our programs end without a word."""
-    limits = owner_envelope(config)
-    assert limits is not None
     assert device.profile.control is not None
     spec, most_w = device.profile.control.battery_w, max(limits.charge_w, limits.discharge_w)
     if spec.timer is None:

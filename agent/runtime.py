@@ -93,9 +93,7 @@ class Agent:
         self._memory = HomeMemory(config, self.charter.rules, self.clock.now())
         self.home: TradingHome = self._memory.open_home(self._changed)
         self._store = LedgerStore(config.home.data_dir / "ledger.db", self.identity.id)
-        links = link_settings(
-            config, self.charter, self.identity.id, self.identity, lambda t: self.notice("warning", t)
-        )
+        links = link_settings(config, self.charter, self.identity.id, self.identity, self._warn)
         options = LinkOptions(keepalive_s=config.mqtt.keepalive_s, retry_max_s=config.mqtt.retry_max_s)
         sealing = sealer(self.charter, self.identity) if self.charter.meeting else None
         limit = RateLimit(per_slot=MESSAGES_PER_SLOT, slot_s=self.charter.rules.slot_s)

@@ -100,7 +100,7 @@ def read(entries: Sequence[Entry], charter: Charter, home: str) -> Reading:
     problems = [
         *_fold_problems(contracts, counted),
         *_bill_problems(bills, contracts, home),
-        *_statement_problems(accounts, book, counted),
+        *_statement_problems(accounts, contracts, counted, book.once_restored),
     ]
     return Reading(
         home=home,
@@ -165,8 +165,13 @@ def _bill_problems(bills: Iterable[Mark], contracts: dict[str, Contract], home: 
     ]
 
 
-def _statement_problems(accounts: Accounts, book: Contracts, counted: frozenset[str]) -> list[str]:
-    contracts = {contract.id: contract for contract in book.contracts()}
+def _statement_problems(
+    accounts: Accounts,
+    contracts: dict[str, Contract],
+    counted: frozenset[str],
+    may_be_lost: Callable[[int], bool],
+) -> list[str]:
+    """Return what is wrong with the statements; `may_be_lost` says of a slot whether what it held may be lost here."""
     problems: list[str] = []
     for partner, account in sorted(accounts.accounts.items()):
         stated: set[str] = set()
@@ -179,7 +184,7 @@ def _statement_problems(accounts: Accounts, book: Contracts, counted: frozenset[
             stated |= set(words.contract_ids)
             known = [contracts[c] for c in words.contract_ids if c in contracts]
             # What both homes lost since, by restored ledgers, no longer counts; their statement about it still binds.
-            if any(c.id not in counted and not book.once_restored(c.slot) for c in known):
+            if any(c.id not in counted and not may_be_lost(c.slot) for c in known):
                 problems.append(f"{where} names contracts that do not count in this ledger")
             follows = both.prev == (before.hash if before is not None else GENESIS)
             if follows and len(known) == len(words.contract_ids):  # a restored ledger may have lost some

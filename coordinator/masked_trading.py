@@ -9,7 +9,6 @@ from typing import Any
 
 from coordinator.charter import Charter
 from coordinator.contract_book import ContractBook
-from coordinator.errors import ConfigError
 from coordinator.household import Preparation
 from coordinator.identity import Identity
 from coordinator.masked_balancing import Circle, MaskedNeighbours
@@ -46,20 +45,11 @@ class Privacy:
 
     @classmethod
     def of(cls, charter: Charter, identity: Identity, inc: int) -> "Privacy | None":
-        """Return what follows from the charter's keys; None where the charter does not mask.
-
-        Raises:
-            ConfigError: If a neighbour's key makes no secret.
-        """
+        """Return what follows from the charter's keys; None where the charter does not mask."""
         if not charter.rules.masked:
             return None
         me = identity.id
         keys = charter.exchange_keys(me)
-        try:
-            seals = PairSeals(identity, charter.community_id, keys)
-        except ValueError as error:
-            name = charter.by_id[str(error)].name
-            raise ConfigError(f"the charter's exchange_key of {name} cannot be used: that home must alter it") from None
         purpose = f"masks|{charter.community_id}"
         masks = PairMasks(me, {home: identity.shared_secret(key, purpose) for home, key in keys.items()})
         return cls(
@@ -67,7 +57,7 @@ class Privacy:
             me=me,
             inc=inc,
             masks=masks,
-            seals=seals,
+            seals=PairSeals(identity, charter.community_id, keys),
             neighbours=MaskedNeighbours(
                 me=me, rules=charter.rules, terms=charter.terms, masks=masks, circle_min=charter.roster_min
             ),

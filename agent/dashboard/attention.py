@@ -10,8 +10,8 @@ def warnings(picture: Picture, wall_s: float) -> list[tuple[str, str]]:
     """Return (home, text) of everything that is wrong right now, as the homes say it or as their silence shows."""
     found: list[tuple[str, str]] = []
     for home in picture.homes.values():
-        age_s = 0.0 if home.heard_s is None else wall_s - home.heard_s
-        heard = f"last heard {time_words.ago(age_s, fine=False)}" if age_s > STALE_AFTER_S else ""
+        age_s = home.age_s(wall_s)
+        heard = f"last heard {time_words.ago(age_s, fine=False)}" if age_s is not None and age_s > STALE_AFTER_S else ""
         if not home.link_up:
             found.append((home.name, "; ".join(filter(None, [home.link, heard]))))
         elif heard:

@@ -125,7 +125,7 @@ def home_figures(home: HomePicture, now: datetime | None, wall_s: float) -> Home
         savings=home.savings,
         has_pv=has_pv(home),
         has_battery=has_battery(home),
-        heard_s=None if home.heard_s is None else max(0.0, wall_s - home.heard_s),
+        heard_s=home.age_s(wall_s),
         link_up=home.link_up,
         doubtful=state is not None and state.quality != "valid",
         reason=state.reason if state else "",
@@ -135,7 +135,8 @@ def home_figures(home: HomePicture, now: datetime | None, wall_s: float) -> Home
 
 def silent(picture: Picture, wall_s: float) -> bool:
     """Say whether no home at all is heard."""
-    return all(h.heard_s is None or wall_s - h.heard_s > STALE_AFTER_S for h in picture.homes.values())
+    ages = [home.age_s(wall_s) for home in picture.homes.values()]
+    return all(age_s is None or age_s > STALE_AFTER_S for age_s in ages)
 
 
 def _names(picture: Picture) -> dict[str, str]:

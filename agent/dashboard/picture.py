@@ -57,6 +57,10 @@ class HomePicture:
     def link_up(self) -> bool:
         return not self.link
 
+    def age_s(self, wall_s: float) -> float | None:
+        """Return how long ago the living home was last heard; None: never."""
+        return None if self.heard_s is None else max(0.0, wall_s - self.heard_s)
+
     @property
     def currency(self) -> str:
         """The currency the home says its prices and bills are in; empty until it has said one."""

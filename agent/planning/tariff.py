@@ -190,10 +190,11 @@ class Tariff:
                     f"the import price {from_micro(known[0])}: a home would earn by doing nothing. "
                     "Check the two prices."
                 )
+            if isinstance(self._rates, GrowingRates):
+                return known  # its next row may say better
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
-            if not isinstance(self._rates, GrowingRates):  # its next row may say better
-                self._known[slot] = known
+            self._known[slot] = known
         return known
 
 
